@@ -1,0 +1,196 @@
+# goshim: build, test, measure. `make help` lists the commands.
+#
+#   make                    build/libgoshim.so
+#   make CXX=clang++        the same with clang, into build-clang/
+#   make DEBUG=1            with the invariants checked, into build-debug/
+#
+# Debian packages that a command needs and that are missing are installed first (tests/need).
+
+CXX_IS_CLANG := $(findstring clang,$(CXX))
+ifeq ($(origin CC),default)
+CC := $(if $(CXX_IS_CLANG),clang,gcc)
+endif
+ARCH ?= $(shell uname -m)
+B ?= build$(if $(CXX_IS_CLANG),-clang)$(if $(DEBUG),-debug)
+V ?=
+Q := $(if $(V),,@)
+
+# Parallel by itself, unless told otherwise.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := lib
+
+INCLUDES := -I. -Isrc
+WARNINGS := -Wall -Wextra -Werror
+DEFINES := $(if $(DEBUG),-DGOSHIM_DEBUG)
+# No stack protector and no fortified calls: the runtime may call only what tests/rules lists.
+LIB_FLAGS := -std=c++20 -O2 -g -fPIC -fno-exceptions -fno-rtti -fvisibility=hidden -ftls-model=initial-exec \
+  -fno-threadsafe-statics -fno-stack-protector -U_FORTIFY_SOURCE -D_GNU_SOURCE $(WARNINGS) $(INCLUDES) $(DEFINES)
+# Bound at load time: lazy binding takes the loader's locks inside the runtime. Never unloaded: threads live in it.
+LIB_LINK := -shared -nodefaultlibs -Wl,-soname,libgoshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete \
+  -Wl,-z,noexecstack -Wl,--as-needed
+TEST_FLAGS := -std=c++20 -O2 -g -pthread -D_GNU_SOURCE $(WARNINGS) $(DEFINES)
+TEST_C_FLAGS := -std=gnu11 -O2 -g -pthread -D_GNU_SOURCE $(WARNINGS)
+
+RUNTIME_SOURCES := $(wildcard arch/$(ARCH)/*.S arch/$(ARCH)/*.cpp src/*.cpp src/*/*.cpp src/*/*/*.cpp)
+INTERPOSE_SOURCES := $(wildcard interpose/*.cpp interpose/$(ARCH)/*.S)
+RUNTIME_OBJECTS := $(addprefix $(B)/obj/,$(addsuffix .o,$(RUNTIME_SOURCES)))
+INTERPOSE_OBJECTS := $(addprefix $(B)/obj/,$(addsuffix .o,$(INTERPOSE_SOURCES)))
+LIB := $(B)/libgoshim.so
+
+UNIT_SOURCES := $(wildcard tests/unit/*_test.cpp)
+UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.cpp=%)
+# A unit test whose first lines say `// sanitize: thread` (or `address`, or both) is built and run that way too.
+TSAN_TESTS := $(if $(UNIT_SOURCES),$(patsubst tests/unit/%.cpp,%,$(shell grep -l '^// sanitize:.*thread' $(UNIT_SOURCES))))
+ASAN_TESTS := $(if $(UNIT_SOURCES),$(patsubst tests/unit/%.cpp,%,$(shell grep -l '^// sanitize:.*address' $(UNIT_SOURCES))))
+UNIT_PROGRAMS := $(UNIT_TESTS:%=$(B)/unit/%) $(TSAN_TESTS:%=$(B)/unit-thread/%) $(ASAN_TESTS:%=$(B)/unit-address/%)
+
+BEHAVIOUR_SOURCES := $(wildcard tests/behaviour/*.c tests/behaviour/*.cpp)
+BEHAVIOUR_LIB_SOURCES := $(wildcard tests/behaviour/lib/*.c tests/behaviour/lib/*.cpp)
+BEHAVIOUR_PROGRAMS := $(addprefix $(B)/behaviour/,$(basename $(notdir $(BEHAVIOUR_SOURCES))))
+BEHAVIOUR_LIBS := $(patsubst %,$(B)/behaviour/lib%.so,$(basename $(notdir $(BEHAVIOUR_LIB_SOURCES))))
+
+# ---- commands ----
+
+.PHONY: lib programs test soak demo bench lint format clean help deps need-lib need-test need-demo need-bench need-lint
+lib: $(LIB)
+
+programs: $(UNIT_PROGRAMS) $(BEHAVIOUR_PROGRAMS) $(BEHAVIOUR_LIBS)
+
+# A program that does not compile is one failed test, not the end of them.
+test: $(LIB) | need-test
+	$(Q)$(MAKE) --no-print-directory --keep-going programs || true
+	$(Q)tests/run --build $(B) $(TESTFLAGS)
+
+soak: $(LIB) | need-test
+	$(Q)$(MAKE) --no-print-directory programs
+	$(Q)tests/run --build $(B) --soak $(TESTFLAGS)
+
+demo: $(LIB) | need-demo
+	$(Q)tests/demo --build $(B)
+
+bench: $(LIB) $(B)/bench/bench
+	$(Q)bench/run --build $(B) $(BENCHFLAGS)
+
+FORMATTED := $(wildcard arch/*.h arch/*/*.h arch/*/*.cpp src/*/*.h src/*/*.cpp interpose/*.h interpose/*.cpp \
+  bench/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
+  tests/behaviour/lib/*.c tests/behaviour/lib/*.cpp)
+TIDIED := $(filter %.cpp,$(RUNTIME_SOURCES) $(INTERPOSE_SOURCES))
+lint: $(TIDIED:%=$(B)/tidy/%) | need-lint
+	$(Q)clang-format --dry-run -Werror $(FORMATTED)
+	@echo "lint: $(words $(FORMATTED)) files formatted, $(words $(TIDIED)) files tidy"
+
+format: | need-lint
+	$(Q)clang-format -i $(FORMATTED)
+
+clean:
+	rm -rf build build-*
+
+help:
+	@sed -n 's/^#   /  /p' Makefile
+	@echo '  make test               unit and behaviour tests, natively and under goshim; TESTFLAGS="--only NAME --repeat 100"'
+	@echo '  make soak               the behaviour tests in long loops; TESTFLAGS="--repeat 50 --for 600"'
+	@echo '  make bench              natively and under goshim, one table; BENCHFLAGS="--only REGEX --repeat 5"'
+	@echo '  make demo               real programs natively and under goshim'
+	@echo '  make lint | format      clang-format and clang-tidy; format rewrites'
+
+# ---- packages: each command asks for its own, in Debian's names ----
+
+COMPILER := $(if $(CXX_IS_CLANG),clang,g++)
+deps: need-lib
+need-lib:
+	$(Q)tests/need $(COMPILER) libc6-dev
+need-test: need-lib
+	$(Q)tests/need python3 $(if $(UNIT_SOURCES),libgtest-dev)
+need-demo: need-lib
+	$(Q)tests/need python3 xz-utils pigz sysbench
+need-bench: need-lib
+	$(Q)tests/need python3 libbenchmark-dev
+need-lint: need-lib
+	$(Q)tests/need clang-format clang-tidy
+
+# ---- the library ----
+
+# Changes when the compiler or a flag does; every object hangs on it.
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CXX) $(LIB_FLAGS) $(LIB_LINK) / $(CC) $(TEST_FLAGS) $(TEST_C_FLAGS)' | cmp -s - $@ || \
+	  echo '$(CXX) $(LIB_FLAGS) $(LIB_LINK) / $(CC) $(TEST_FLAGS) $(TEST_C_FLAGS)' > $@
+.PHONY: FORCE
+FORCE:
+
+$(B)/obj/%.o: % $(B)/flags | need-lib
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  $(CXX) $<")
+	$(Q)$(CXX) $(if $(filter %.S,$<),$(INCLUDES) -g,$(LIB_FLAGS)) -MMD -MP -c -o $@ $<
+
+$(LIB): $(RUNTIME_OBJECTS) $(INTERPOSE_OBJECTS) tests/rules
+	@$(if $(V),,echo "  link $@")
+	$(Q)$(CXX) $(LIB_LINK) -o $@.new $(RUNTIME_OBJECTS) $(INTERPOSE_OBJECTS) -lc -lgcc
+	$(Q)tests/rules $@.new $(RUNTIME_OBJECTS)
+	$(Q)mv $@.new $@
+
+# ---- unit tests: GoogleTest, one program a file, linked with the runtime's objects ----
+
+define SANITIZED
+$(B)/obj-$(1)/%.o: % $(B)/flags | need-test
+	@mkdir -p $$(@D)
+	@$(if $(V),,echo "  $(CXX) -fsanitize=$(1) $$<")
+	$(Q)$(CXX) $$(if $$(filter %.S,$$<),$(INCLUDES) -g,$(LIB_FLAGS) -fsanitize=$(1)) -MMD -MP -c -o $$@ $$<
+
+$(B)/unit-$(1)/%: tests/unit/%.cpp $(RUNTIME_SOURCES:%=$(B)/obj-$(1)/%.o)
+	@mkdir -p $$(@D)
+	@$(if $(V),,echo "  $(CXX) -fsanitize=$(1) $$<")
+	$(Q)$(CXX) $(TEST_FLAGS) $(INCLUDES) -fsanitize=$(1) -MMD -MP -MF $$@.d -o $$@ $$(filter %.cpp %.o,$$^) -lgtest -lgtest_main
+endef
+$(eval $(call SANITIZED,thread))
+$(eval $(call SANITIZED,address))
+
+$(B)/unit/%: tests/unit/%.cpp $(RUNTIME_OBJECTS) | need-test
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  $(CXX) $<")
+	$(Q)$(CXX) $(TEST_FLAGS) $(INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(RUNTIME_OBJECTS) -lgtest -lgtest_main
+
+# ---- behaviour tests: plain programs that know nothing of goshim; `// libs: a b` links them with -la -lb ----
+
+LIBS_OF = $$(sed -n 's|^// libs:\(.*\)|\1|p' $< | tr ' ' '\n' | sed -n 's/..*/-l&/p')
+BEHAVIOUR_LINK = -MMD -MP -MF $@.d -o $@ $< -L$(B)/behaviour -Wl,-rpath,'$$ORIGIN' $(LIBS_OF) -Wl,--as-needed -lm
+
+$(B)/behaviour/%: tests/behaviour/%.cpp $(B)/flags $(BEHAVIOUR_LIBS) | need-test
+	@$(if $(V),,echo "  $(CXX) $<")
+	$(Q)$(CXX) $(TEST_FLAGS) $(BEHAVIOUR_LINK)
+
+$(B)/behaviour/%: tests/behaviour/%.c $(B)/flags $(BEHAVIOUR_LIBS) | need-test
+	@$(if $(V),,echo "  $(CC) $<")
+	$(Q)$(CC) $(TEST_C_FLAGS) $(BEHAVIOUR_LINK)
+
+$(B)/behaviour/lib%.so: tests/behaviour/lib/%.cpp $(B)/flags | need-test
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  $(CXX) $<")
+	$(Q)$(CXX) $(TEST_FLAGS) -Itests/behaviour -fPIC -shared -MMD -MP -MF $@.d -o $@ $<
+
+$(B)/behaviour/lib%.so: tests/behaviour/lib/%.c $(B)/flags | need-test
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  $(CC) $<")
+	$(Q)$(CC) $(TEST_C_FLAGS) -Itests/behaviour -fPIC -shared -MMD -MP -MF $@.d -o $@ $<
+
+# ---- benchmarks and lint ----
+
+$(B)/bench/bench: bench/bench.cpp $(B)/flags | need-bench
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  $(CXX) $<")
+	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $< -lbenchmark
+
+# One stamp a file, so that only what changed is looked at again.
+$(B)/tidy/%: % .clang-tidy $(B)/obj/%.o | need-lint
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  clang-tidy $<")
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- $(LIB_FLAGS) 2>$@.log || { grep -v 'warnings generated' $@.log; exit 1; }
+	@touch $@
+
+-include $(RUNTIME_OBJECTS:.o=.d) $(INTERPOSE_OBJECTS:.o=.d) $(wildcard $(B)/unit*/*.d $(B)/behaviour/*.d $(B)/bench/*.d)
+-include $(foreach s,thread address,$(wildcard $(RUNTIME_SOURCES:%=$(B)/obj-$(s)/%.d)))

@@ -1,0 +1,81 @@
+// The port contract: everything that differs by processor. A port is a folder arch/<name>/ that provides these
+// definitions in port.h (inline ones) and assembly or C++ files (the rest). Nothing in src/ or interpose/ may depend on
+// the processor in any other way.
+#pragma once
+
+#include "base/base.h"
+
+namespace goshim::arch {
+
+// A suspended flow of control: everything else lies on its stack, below sp.
+struct Context {
+  void* sp = nullptr;
+};
+
+// Saves the caller's flow (callee-saved registers, floating-point control state) into *from and resumes *to with
+// thread pointer to_tp. When every word of *from is saved, *from_busy becomes 0 with release order: from then on another
+// kernel thread may resume it. Returns when somebody resumes *from. Precondition: preemption off, so no signal handler
+// of goshim acts between the two halves.
+extern "C" void goshim_switch(Context* from, const Context* to, void* to_tp, std::atomic<uint32_t>* from_busy);
+
+// Prepares *c so that the first switch to it calls entry(arg) on the stack that ends at top (16-byte aligned down
+// here), with the floating-point control state of the caller. entry must not return. A backtrace ends there.
+void make_context(Context* c, void* top, void (*entry)(void*), void* arg);
+
+// Thread pointer of the calling kernel thread. set_thread_pointer falls back on a system call where user mode may not
+// write it; init() finds that out and is called once, before any switch.
+void init();
+void* thread_pointer();
+void set_thread_pointer(void* tp);
+
+// Raw system call with up to six arguments, as the kernel answers (-errno on failure).
+//   long syscall(long nr, long... args)           (inline, in port.h)
+
+// A system call that an injected request can stop: does nothing and returns -EINTR if *stop is non-zero at entry, or if
+// interrupt_syscall() catches it before the kernel took it (or after the kernel decided to restart it).
+extern "C" long goshim_syscall_unless(const std::atomic<uint32_t>* stop, long nr, long a, long b, long c, long d, long e,
+                                      long f);
+
+// clone() of a bare kernel thread: shares everything, thread pointer tp, runs fn(arg) on the stack that ends at top.
+// fn must not return. Returns the kernel thread id or -errno. *tid_word holds the id before fn runs, and 0 once the kernel
+// thread has left its stack for good.
+long clone_thread(void* top, void* tp, void (*fn)(void*), void* arg, int* tid_word);
+
+// ---- injection: making an interrupted flow call a routine (see sched/inject.h) ----
+//
+// In a signal handler, uc is the ucontext_t* the kernel passed.
+uintptr_t pc_of(const void* uc);
+uintptr_t sp_of(const void* uc);
+// True when the interrupted instruction lies in a stretch that must not be injected into (the tail of a restore).
+bool in_critical_code(uintptr_t pc);
+// If uc stands inside goshim_syscall_unless() before the call took effect, makes it return -EINTR; true then.
+bool interrupt_syscall(void* uc);
+// If uc shows a system call that just failed with EINTR only because of this signal, makes it run again.
+void rewind_interrupted_syscall(void* uc);
+// Bytes that save_context() needs for this processor's whole register state. Constant after init().
+size_t saved_size();
+// Copies the interrupted registers from uc into area (saved_size() bytes, 64-byte aligned) and edits uc so that the
+// handler's return enters goshim_injected(area) on the interrupted stack, below its red zone.
+void save_context(void* uc, void* area);
+// The registers in area as the program's handlers want to see them, and back (edited ones take effect).
+void saved_to_ucontext(const void* area, void* ucontext);
+void ucontext_to_saved(const void* ucontext, void* area);
+// Called by the port on the interrupted flow's stack; provided by sched/inject.cpp. When it returns, the registers in
+// area are restored and the flow continues. On entry the no-preempt counter is raised; the last act before the
+// registers come back is to lower it.
+extern "C" void goshim_injected(void* area);
+
+// Hint of a spin loop.
+//   void pause()                                   (inline, in port.h)
+// Orders a read-modify-write before later loads; free where read-modify-write is a full barrier.
+//   void fence_after_rmw()                         (inline, in port.h)
+// A cheap counter for seeds and spin bounds; no unit.
+//   uint64_t cycles()                              (inline, in port.h)
+
+}  // namespace goshim::arch
+
+#if defined(__x86_64__)
+#include "arch/x86_64/port.h"
+#else
+#error "goshim has no port to this processor: see arch/arch.h"
+#endif

@@ -1,0 +1,93 @@
+// x86-64: context switch, entry of a new G, bare kernel threads (contract: arch/arch.h).
+//
+// A suspended stack, from the saved sp upwards: mxcsr and x87 control word (8 bytes), r15 r14 r13 r12 rbx rbp, return
+// address. The resumed side is left by an indirect jump: a ret would always be mispredicted, since the call it
+// answers was made on another stack.
+
+        .text
+
+// void goshim_switch(Context* from, const Context* to, void* to_tp, std::atomic<uint32_t>* from_busy)
+        .globl  goshim_switch
+        .hidden goshim_switch
+        .type   goshim_switch, @function
+        .p2align 6
+goshim_switch:
+        .cfi_startproc
+        pushq   %rbp
+        pushq   %rbx
+        pushq   %r12
+        pushq   %r13
+        pushq   %r14
+        pushq   %r15
+        subq    $8, %rsp
+        stmxcsr (%rsp)
+        fnstcw  4(%rsp)
+        movq    (%rsp), %r8
+        movq    %rsp, (%rdi)
+        movq    (%rsi), %rsp
+        cmpb    $0, goshim_have_fsgsbase(%rip)
+        je      3f
+        wrfsbase %rdx
+1:      movl    $0, (%rcx)              // stores are not reordered: a release
+        cmpq    %r8, (%rsp)             // loading the control words is slow: only when they differ
+        jne     4f
+2:      addq    $8, %rsp
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
+        popq    %rbx
+        popq    %rbp
+        popq    %rdx
+        jmp     *%rdx
+3:      movq    %rcx, %r12              // r12 is reloaded below; the system call clobbers rcx and r11
+        movl    $158, %eax              // arch_prctl
+        movl    $0x1002, %edi           // ARCH_SET_FS
+        movq    %rdx, %rsi
+        syscall
+        movq    %r12, %rcx
+        jmp     1b
+4:      ldmxcsr (%rsp)
+        fldcw   4(%rsp)
+        jmp     2b
+        .cfi_endproc
+        .size   goshim_switch, .-goshim_switch
+
+// First code of a new flow: entry in r12, argument in r13 (make_context). The return address is undefined: backtraces
+// end here.
+        .globl  goshim_context_entry
+        .hidden goshim_context_entry
+        .type   goshim_context_entry, @function
+goshim_context_entry:
+        .cfi_startproc
+        .cfi_undefined rip
+        xorl    %ebp, %ebp
+        movq    %r13, %rdi
+        callq   *%r12
+        ud2
+        .cfi_endproc
+        .size   goshim_context_entry, .-goshim_context_entry
+
+// long goshim_clone(unsigned long flags, void* stack, int* parent_tid, int* child_tid, void* tp): the child pops fn and
+// arg from its stack.
+        .globl  goshim_clone
+        .hidden goshim_clone
+        .type   goshim_clone, @function
+goshim_clone:
+        .cfi_startproc
+        movq    %rcx, %r10
+        movl    $56, %eax               // clone
+        syscall
+        testq   %rax, %rax
+        jz      1f
+        retq
+1:      .cfi_undefined rip
+        xorl    %ebp, %ebp
+        popq    %rax
+        popq    %rdi
+        callq   *%rax
+        ud2
+        .cfi_endproc
+        .size   goshim_clone, .-goshim_clone
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,23 @@
+// x86-64: the inline part of the port contract (arch.h).
+#pragma once
+
+#include "base/base.h"
+
+namespace goshim::arch {
+
+inline long syscall(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
+  long ret;
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  register long r9 asm("r9") = f;
+  asm volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  return ret;
+}
+
+inline void pause() { asm volatile("pause"); }
+
+inline void fence_after_rmw() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
+inline uint64_t cycles() { return __builtin_ia32_rdtsc(); }
+
+}  // namespace goshim::arch

@@ -1,0 +1,15 @@
+// Start and switch-off of the library.
+#pragma once
+
+#include "sched/sched.h"
+
+namespace goshim {
+
+// True once the runtime has started and threads are Gs.
+inline bool runtime_running() { return runtime_started; }
+
+// Starts the runtime if it has not been; false if the program runs natively (GOSHIM=off, or something is missing, of
+// which one line was written).
+bool runtime_ensure();
+
+}  // namespace goshim

@@ -1,0 +1,36 @@
+// What the runtime needs of the C library, by function pointer: src/ knows no symbol names, interpose/ fills this in
+// (constructor, before any other thread exists; constant afterwards). Everything else is forbidden on a g0: see D4 in
+// docs/how-it-works.md. Each line says from where it may be called.
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+#include "base/base.h"
+
+namespace goshim {
+
+struct Host {
+  // Anywhere: vDSO.
+  int (*clock_gettime)(clockid_t, timespec*);
+
+  // Only on a program's G with preemption on (they allocate, lock, or run program code).
+  int (*pthread_create)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  int (*pthread_join)(pthread_t, void**);
+  int (*pthread_attr_setstack)(pthread_attr_t*, void*, size_t);
+  int (*pthread_getattr_np)(pthread_t, pthread_attr_t*);
+  int (*dl_iterate_phdr)(int (*)(struct dl_phdr_info*, size_t, void*), void*);
+  void (*free)(void*);
+  void (*exit)(int);
+  void* (*pthread_getspecific)(pthread_key_t);
+  int (*pthread_setspecific)(pthread_key_t, const void*);
+  void (*call_tls_dtors)();     // destructors of C++ thread_local objects; null in a libc without them
+  void* (*run_thread)(void* (*start)(void*), void* arg, void** exit_value);  // interpose/thread.cpp
+  void* (*find)(const char* symbol);  // any loaded object's function or datum (private ones too), not TLS; null if absent
+  void* (*dlsym)(void*, const char*);  // for TLS symbols of the calling thread
+};
+
+extern Host host;
+
+}  // namespace goshim

@@ -1,0 +1,51 @@
+// Type-stable memory for the runtime's own objects: carved from mapped chunks, never given back, so a stale pointer to
+// an object always points at an object of that type (sysmon and wakers rely on it).
+#pragma once
+
+#include <sys/mman.h>
+
+#include <new>
+
+#include "base/base.h"
+#include "base/lock.h"
+
+namespace goshim {
+
+// Objects are linked through T::slab_next while free. Caller contract: as for Lock.
+template <typename T>
+class Slab {
+ public:
+  // A constructed object the first time, whatever release() left in it later; null when memory is exhausted.
+  T* take() {
+    LockGuard guard(lock_);
+    if (T* t = free_) {
+      free_ = t->slab_next;
+      return t;
+    }
+    if (left_ == 0) {
+      void* chunk = sys::map(kChunk, PROT_READ | PROT_WRITE);
+      if (!chunk) return nullptr;
+      next_ = static_cast<char*>(chunk);
+      left_ = kChunk / sizeof(T);
+    }
+    T* t = new (next_) T();
+    next_ += sizeof(T);
+    left_--;
+    return t;
+  }
+  void release(T* t) {
+    LockGuard guard(lock_);
+    t->slab_next = free_;
+    free_ = t;
+  }
+  void reset_lock() { lock_.reset(); }
+
+ private:
+  static constexpr size_t kChunk = 1 << 20;
+  Lock lock_;
+  T* free_ = nullptr;
+  char* next_ = nullptr;
+  size_t left_ = 0;
+};
+
+}  // namespace goshim

@@ -1,0 +1,52 @@
+// The raw system calls that need more than one line (see sys.h).
+#include "base/sys.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "base/host.h"
+
+namespace goshim::sys {
+
+void* map(size_t size, int prot, int extra_flags) {
+  long r = call(SYS_mmap, nullptr, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | extra_flags, -1, 0);
+  return r < 0 && r > -4096 ? nullptr : reinterpret_cast<void*>(r);
+}
+
+long futex_wait(std::atomic<uint32_t>* word, uint32_t expected, Nanos until) {
+  if (until == kForever) {
+    return call(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, expected, nullptr, 0, 0);
+  }
+  timespec ts{until / kSecond, until % kSecond};
+  return call(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, &ts, nullptr, FUTEX_BITSET_MATCH_ANY);
+}
+
+Nanos clock_now(clockid_t clock) {
+  timespec ts;
+  if (GOSHIM_UNLIKELY(!host.clock_gettime)) {
+    call(SYS_clock_gettime, clock, &ts);
+  } else {
+    host.clock_gettime(clock, &ts);  // libc's is the vDSO's: no lock, no errno on these clocks
+  }
+  return ts.tv_sec * kSecond + ts.tv_nsec;
+}
+
+Nanos nanotime() { return clock_now(CLOCK_MONOTONIC); }
+
+void die_by_signal(int sig) {
+  // The kernel's own sigaction and mask layouts: 64 signals in one word.
+  struct {
+    void* handler;
+    unsigned long flags;
+    void* restorer;
+    uint64_t mask;
+  } action{};
+  uint64_t mask = ~(1UL << (sig - 1));
+  call(SYS_rt_sigaction, sig, &action, nullptr, 8);
+  tgkill(getpid(), gettid(), sig);
+  call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, 8);
+  for (;;) call(SYS_exit_group, 128 + sig);
+}
+
+}  // namespace goshim::sys

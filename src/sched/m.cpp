@@ -1,0 +1,214 @@
+// Kernel threads of goshim: Ms, and the helpers that are none (sysmon, the thread that clones Ms, the signal receiver).
+//
+// Ms are raw clones with TCBs of our own: making one takes no lock of libc and allocates nothing from it, because a
+// preempted G may hold malloc's lock while the only P waits for a new M. They are cloned by a template thread that
+// never runs a G, so that what a program does to its kernel thread (seccomp, namespaces, affinity, policy) is not
+// inherited by Ms that other Gs will run on.
+#include <errno.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "base/print.h"
+#include "base/slab.h"
+#include "sched/inject.h"
+#include "sched/internal.h"
+#include "tcb/tcb.h"
+
+namespace goshim {
+namespace {
+
+constexpr size_t kGuard = kPage;
+constexpr size_t kAltStack = 64 * 1024;  // a signal frame with all of AVX-512 and AMX, and our handler
+constexpr size_t kStack = 64 * 1024;
+
+// [guard][alternate signal stack][g0 stack][TCB]
+size_t mapping_size() { return kGuard + kAltStack + kStack + round_up(tcb::footprint(), kPage); }
+
+Slab<M> m_slab;
+Slab<G> g0_slab;
+Lock template_lock;
+M* wanted;                            // template_lock; linked by sched_link
+std::atomic<uint32_t> template_word;  // bumped after every push on wanted
+
+struct Ended {
+  std::atomic<M*> head{nullptr};
+};
+Ended ended;  // Ms whose kernel thread has ended or is about to; reused when the kernel has cleared M::tid
+
+char* map_stack() {
+  auto* at = static_cast<char*>(sys::map(mapping_size(), PROT_READ | PROT_WRITE));
+  if (at) sys::protect(at, kGuard, PROT_NONE);
+  return at;
+}
+
+void* g0_top(char* mapping) { return mapping + kGuard + kAltStack + kStack; }
+
+void* make_tcb(char* mapping, G* g0) {
+  void* tp = tcb::create_for_kernel_thread(mapping + mapping_size());
+  if (!tp) return nullptr;
+  g0->tp = tp;
+  Tls* tls = tls_of(g0);
+  tls->g = g0;
+  tls->nopreempt = 1;  // a g0 is never injected into
+  return tp;
+}
+
+// An M with g0, stack and TCB, without a kernel thread.
+M* m_make() {
+  static std::atomic<int> next_id{0};
+  M* m = m_slab.take();
+  G* g0 = g0_slab.take();
+  char* mapping = map_stack();
+  if (!m || !g0 || !mapping || !make_tcb(mapping, g0)) return nullptr;
+  m->g0 = g0;
+  m->stack = mapping;
+  m->id = next_id.fetch_add(1, std::memory_order_relaxed);
+  m->own_tcb = g0->tp;
+  m->curg.store(g0, std::memory_order_relaxed);
+  g0->m.store(m, std::memory_order_relaxed);
+  g0->status.store(GStatus::Running, std::memory_order_relaxed);
+  return m;
+}
+
+void list_m(M* m) {
+  M* head = sched.all_ms.load(std::memory_order_relaxed);
+  do m->all_link = head;
+  while (!sched.all_ms.compare_exchange_weak(head, m, std::memory_order_release, std::memory_order_relaxed));
+  sched.ms.fetch_add(1, std::memory_order_relaxed);
+}
+
+void thread_setup(char* mapping) {
+  inject_init_thread(mapping + kGuard, kAltStack);
+  sys::call(SYS_prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0);  // short sleeps of thieves and exact timers
+}
+
+void m_main(void* arg) {
+  auto* m = static_cast<M*>(arg);
+  m->tid = sys::gettid();
+  tcb::set_tid(m->own_tcb, m->tid);
+  thread_setup(m->stack);
+  P* p = m->next_p;
+  m->next_p = nullptr;
+  if (p) {
+    p->m.store(m, std::memory_order_relaxed);
+    p->status.store(PStatus::Running, std::memory_order_release);
+    m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
+  }
+  schedule_loop(m);
+}
+
+bool clone_m(M* m) {
+  return arch::clone_thread(g0_top(m->stack), m->g0->tp, m_main, m, &m->tid) > 0;
+}
+
+// The template thread: clones what is wanted, and tries again when the kernel refuses (EAGAIN: a limit on threads).
+void template_main(void*) {
+  bool told = false;
+  for (;;) {
+    uint32_t seen = template_word.load(std::memory_order_acquire);
+    M* m;
+    {
+      LockGuard guard(template_lock);
+      m = wanted;
+      if (m) wanted = m->sched_link;
+    }
+    if (!m) {
+      sys::futex_wait(&template_word, seen);
+      continue;
+    }
+    while (!clone_m(m)) {
+      if (!told) message("the kernel refuses another thread; going on with fewer");
+      told = true;
+      sys::futex_wait(&template_word, template_word.load(std::memory_order_relaxed), sys::nanotime() + 10 * kMillisecond);
+    }
+  }
+}
+
+struct HelperStart {
+  void (*fn)(void*);
+  void* arg;
+  char* mapping;
+};
+
+void helper_main(void* arg) {
+  HelperStart start = *static_cast<HelperStart*>(arg);
+  tcb::set_tid(arch::thread_pointer(), sys::gettid());
+  thread_setup(start.mapping);
+  start.fn(start.arg);
+  for (;;) sys::call(SYS_exit, 0);
+}
+
+}  // namespace
+
+bool helper_thread_start(void (*fn)(void*), void* arg, int* tid) {
+  char* mapping = map_stack();
+  G* g0 = g0_slab.take();
+  M* m = m_slab.take();
+  if (!mapping || !g0 || !m || !make_tcb(mapping, g0)) return false;
+  // An M that is on no list and never gets a P: what handlers look at through goshim_tls.g is there.
+  m->g0 = g0;
+  m->stack = mapping;
+  m->own_tcb = g0->tp;
+  m->curg.store(g0, std::memory_order_relaxed);
+  g0->m.store(m, std::memory_order_relaxed);
+  auto* start = reinterpret_cast<HelperStart*>(mapping + kGuard + kAltStack);  // the far end of its stack
+  *start = {fn, arg, mapping};
+  long r = arch::clone_thread(g0_top(mapping), g0->tp, helper_main, start, &m->tid);
+  if (tid) *tid = static_cast<int>(r);
+  return r > 0;
+}
+
+void template_thread_start() {
+  if (!helper_thread_start(template_main, nullptr, nullptr)) fatal("cannot start a kernel thread");
+}
+
+void newm(P* p, bool spinning) {
+  M* m = ended.head.load(std::memory_order_acquire);
+  if (m && m->tid == 0 && ended.head.compare_exchange_strong(m, nullptr)) {
+    m->ends = false;
+  } else {
+    m = m_make();
+    if (!m) fatal("newm: no memory for a kernel thread's stack");
+    list_m(m);
+  }
+  m->spinning = spinning;
+  m->next_p = p;
+  {
+    LockGuard guard(template_lock);
+    m->sched_link = wanted;
+    wanted = m;
+  }
+  template_word.fetch_add(1, std::memory_order_release);
+  sys::futex_wake(&template_word, 1);
+}
+
+M* m_adopt_current() {
+  M* m = m_make();
+  if (!m) return nullptr;
+  m->tid = sys::gettid();
+  // glibc's lists hold the TCB that this kernel thread was born with; the g0's must not be found by this tid too.
+  m->own_tcb = arch::thread_pointer();
+  list_m(m);
+  arch::make_context(&m->g0->ctx, g0_top(m->stack), [](void* arg) { schedule_loop(static_cast<M*>(arg)); }, m);
+  thread_setup(m->stack);
+  return m;
+}
+
+// Its locked G has ended (D13). The process's first kernel thread cannot end without becoming a zombie that the
+// process is identified by: it sleeps.
+[[noreturn]] void m_end(M* m) {
+  P* p = m_p(m);
+  if (p) {
+    m->p.store(0, std::memory_order_relaxed);
+    p->m.store(nullptr, std::memory_order_relaxed);
+    handoffp(p);
+  }
+  std::atomic<uint32_t> never{0};
+  while (m->tid == sched.pid) sys::futex_wait(&never, 0);
+  M* none = nullptr;
+  ended.head.compare_exchange_strong(none, m);  // one is kept; more would need a list that two may pop from
+  for (;;) sys::call(SYS_exit, 0);
+}
+
+}  // namespace goshim

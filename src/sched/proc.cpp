@@ -1,0 +1,1042 @@
+// The scheduler: park, ready, find-runnable, stealing, hand-off, blocking regions, locked Gs.
+//
+// An M runs Gs only while it owns a P. A G that parks looks for the next one right on its own stack (quick_next): if the
+// P's queue has one, the M switches from G to G, and the g0 is not involved. Everything slower (global queue, timers,
+// stealing, sleeping) is done by schedule_loop() on the g0.
+//
+// The busy hand-over. A G may be readied while it is still on its way out: its waker found it in a wait queue, and its M
+// is between park_prepare() and the end of goshim_switch(). No lock is held across the switch for that; instead G::busy
+// is 1 until the last register is saved, and whoever resumes a G first waits for 0 (acquire, pairs with the release in
+// goshim_switch), on a g0 only: see may_switch_to(). The wait is a few instructions long unless the kernel has
+// descheduled that M. Rejected: releasing
+// the wait queue's lock after the switch (as Go's gopark unlockf does on g0), which lengthens every critical section
+// by a switch and needs the g0 in between.
+//
+// Invariants of going idle and being woken:
+//   S1  n_spinning counts the Ms that are looking for work and have found none. wakep() starts one only if there is none
+//       and a P is idle; a spinning M that finds work stops spinning and calls wakep() itself, so wake-ups chain.
+//   S2  submit: publish the G in a queue, full barrier, read n_idle_p and n_spinning (ready, g_start, inject_list).
+//   S3  going idle: put the P on the idle list, lower n_spinning, full barrier, look at every queue and timer again.
+//   By S2 and S3 either the submitter sees no spinner (and wakes one), or the idler sees the G.
+//   S4  a P on the idle list has an empty queue when it gets there; its timers remain and belong to everybody.
+//
+// Invariants of P ownership:
+//   P1  a P with status Running belongs to exactly one M, whose m->p it is.
+//   P2  a P with status Syscall is linked to the M that entered the region by old_p only; whoever wins the CAS from
+//       Syscall owns it. The M may win it back at region exit; that the P was elsewhere meanwhile does not matter.
+//   P3  sysmon takes a P with status Running only from an M asleep in a call that goshim does not know, by the protocol
+//       in sysmon.cpp; m_p() is the M's side of it.
+//   P4  an M that lost its P runs its G "P-less" until the G meets the scheduler: ready() then uses the global queue, and
+//       park, yield and preemption end on the g0, which waits for a P.
+//
+// Lock order: sched.lock, dead_lock and all_lock are leaves; no lock is taken under them. A timer heap's lock is a
+// leaf too. Parking-lot buckets come before all of these.
+#include <errno.h>
+
+#include "base/host.h"
+#include "base/options.h"
+#include "base/print.h"
+#include "base/slab.h"
+#include "net/poller.h"
+#include "park/timer.h"
+#include "sched/internal.h"
+#include "sched/runq.h"
+#include "tcb/tcb.h"
+
+namespace goshim {
+
+__thread Tls goshim_tls __attribute__((tls_model("initial-exec"))) = {};
+
+Sched sched;
+bool runtime_started;
+
+namespace {
+
+constexpr uint32_t kGlobalTick = 61;   // every 61st slice starts from the global queue, or two Gs could starve it
+constexpr uint32_t kTimerTick = 16;    // quick switches between looks at the clock
+constexpr int kDeadLocal = 64;         // dead Gs a P keeps by kind; half moves when it is full
+constexpr int kStealRounds = 4;
+constexpr int kRunnextPause = 3;       // microseconds that a thief leaves a running P's runnext alone
+
+uint64_t next_random(P* p) {
+  uint64_t x = p->random;
+  x ^= x << 13;
+  x ^= x >> 7;
+  x ^= x << 17;
+  return p->random = x;
+}
+
+M* current_m() { return getg()->m.load(std::memory_order_relaxed); }
+
+// -- resuming --
+
+void wait_busy(G* g) {
+  int spins = 0;
+  while (g->busy.load(std::memory_order_acquire)) {
+    if (++spins % 256) arch::pause();
+    else sys::sched_yield();  // its M has lost its core to the kernel
+  }
+}
+
+void prepare_resume(M* m, G* g, bool new_slice) {
+  if (GOSHIM_UNLIKELY(g->busy.load(std::memory_order_acquire))) wait_busy(g);
+  g->busy.store(1, std::memory_order_relaxed);
+  g->status.store(GStatus::Running, std::memory_order_relaxed);
+  g->m.store(m, std::memory_order_relaxed);
+  m->curg.store(g, std::memory_order_release);
+  if (new_slice) {
+    P* p = reinterpret_cast<P*>(m->p.load(std::memory_order_relaxed) & ~kStealing);
+    if (p) p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+}
+
+void switch_to_g0(G* g, M* m) { goshim_switch(&g->ctx, &m->g0->ctx, m->g0->tp, &g->busy); }
+
+// Not from a G to one that is locked to an M, nor to one that is still busy: two Gs that each wait on their way out for
+// the other to be off its M would wait for ever (G1 queued on a cond unlocks the mutex that G2 is queued on, G2 has just
+// signalled the cond). On a g0 waiting is safe: the G that was left is not busy any more.
+bool may_switch_to(const G* next) {
+  return next->locked_m == nullptr && next->busy.load(std::memory_order_acquire) == 0;
+}
+
+void switch_g_to_g(G* g, M* m, G* next, bool new_slice) {
+  prepare_resume(m, next, new_slice);
+  goshim_switch(&g->ctx, &next->ctx, next->tp, &g->busy);
+}
+
+// -- queues --
+
+void put_overflow(P* p, G* g) {
+  G* batch[kRunqBatch];
+  while (!runq_push(p, g)) {
+    uint32_t n = runq_take_half(p, batch);
+    if (n == 0) continue;
+    LockGuard guard(sched.lock);
+    for (uint32_t i = 0; i < n; i++) global_put(batch[i]);
+    global_put(g);
+    return;
+  }
+}
+
+void put_tail(P* p, G* g) {
+  if (GOSHIM_UNLIKELY(!runq_push(p, g))) put_overflow(p, g);
+}
+
+void put_next(P* p, G* g) {
+  G* displaced = p->runnext.exchange(g, std::memory_order_acq_rel);
+  if (displaced) put_tail(p, displaced);
+}
+
+// The local queue's next G; *inherit says that it goes on in the current slice.
+G* local_get(P* p, bool* inherit) {
+  G* next = p->runnext.load(std::memory_order_relaxed);
+  if (next && (next = p->runnext.exchange(nullptr, std::memory_order_acq_rel))) {
+    *inherit = true;
+    return next;
+  }
+  *inherit = false;
+  return runq_pop(p);
+}
+
+// A batch from the global queue: one to return, the rest to p's ring. sched.lock held.
+G* global_get(P* p, uint32_t max) {
+  uint32_t n = sched.runq.size / static_cast<uint32_t>(sched.procs) + 1;
+  if (n > sched.runq.size) n = sched.runq.size;
+  if (max && n > max) n = max;
+  if (n > kRunqBatch) n = kRunqBatch;
+  if (n == 0) return nullptr;
+  G* g = sched.runq.pop();
+  uint32_t moved = 1;
+  while (moved < n) {
+    G* more = sched.runq.head;
+    G* after = more->schedlink;  // read first: once pushed, a thief may run it
+    if (!runq_push(p, more)) break;
+    sched.runq.head = after;
+    if (!after) sched.runq.tail = nullptr;
+    sched.runq.size--;
+    moved++;
+  }
+  sched.runq_size.store(sched.runq.size, std::memory_order_relaxed);
+  return g;
+}
+
+G* urgent_get() {
+  if (sched.urgent_size.load(std::memory_order_relaxed) == 0) return nullptr;
+  LockGuard guard(sched.lock);
+  G* g = sched.urgent.pop();
+  sched.urgent_size.store(sched.urgent.size, std::memory_order_relaxed);
+  return g;
+}
+
+// What the P's own queue offers without leaving the G's stack; null when anything else may have to come first.
+G* quick_next(P* p, bool* inherit) {
+  if (GOSHIM_UNLIKELY(sched.urgent_size.load(std::memory_order_relaxed) != 0)) return nullptr;
+  if (GOSHIM_UNLIKELY(p->schedtick.load(std::memory_order_relaxed) % kGlobalTick == 0 &&
+                      sched.runq_size.load(std::memory_order_relaxed) != 0)) {
+    return nullptr;
+  }
+  if (++p->quick % kTimerTick == 0) {
+    Nanos first = p->timers.first.load(std::memory_order_relaxed);
+    if (first != kForever && first <= sys::nanotime()) return nullptr;
+  }
+  return local_get(p, inherit);
+}
+
+// -- P ownership --
+
+void acquirep(M* m, P* p) {
+  p->m.store(m, std::memory_order_relaxed);
+  p->status.store(PStatus::Running, std::memory_order_release);
+  m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
+}
+
+P* releasep(M* m) {
+  P* p = m_p(m);
+  m->p.store(0, std::memory_order_relaxed);
+  p->m.store(nullptr, std::memory_order_relaxed);
+  p->status.store(PStatus::Idle, std::memory_order_release);
+  return p;
+}
+
+// -- Ms going to sleep and waking --
+
+void midle_put(M* m) {
+  m->sched_link = sched.idle_m;
+  sched.idle_m = m;
+  sched.n_idle_m++;
+}
+
+M* midle_get() {
+  M* m = sched.idle_m;
+  if (m) {
+    sched.idle_m = m->sched_link;
+    sched.n_idle_m--;
+  }
+  return m;
+}
+
+void m_wake(M* m) {
+  m->park_word.store(0, std::memory_order_release);
+  sys::futex_wake(&m->park_word, 1);
+}
+
+void m_sleep(M* m) {
+  while (m->park_word.load(std::memory_order_acquire) != 0) sys::futex_wait(&m->park_word, 1);
+  if (m->next_p) {
+    P* p = m->next_p;
+    m->next_p = nullptr;
+    acquirep(m, p);
+  }
+}
+
+// Without a P and without work: on the idle list until startm hands over a P.
+void stopm(M* m) {
+  m->park_word.store(1, std::memory_order_relaxed);
+  {
+    LockGuard guard(sched.lock);
+    midle_put(m);
+  }
+  m_sleep(m);
+}
+
+// -- locked Gs --
+
+// The M of a locked G waits here, without a P, until somebody who found that G runnable hands his P over.
+void stop_locked_m(M* m) {
+  // park_word was set before the G could be found (park_switch, yield): nothing is lost in between.
+  if (m_p(m)) handoffp(releasep(m));
+  m_sleep(m);
+}
+
+// Found a runnable G that is locked to another M: give it our P.
+void start_locked_m(M* m, G* g) {
+  M* owner = g->locked_m;
+  P* p = releasep(m);
+  owner->next_p = p;
+  m_wake(owner);
+  stopm(m);
+}
+
+// -- find-runnable --
+
+Nanos run_timers(P* p) {
+  Nanos first = p->timers.first.load(std::memory_order_relaxed);
+  if (first == kForever) return kForever;
+  Nanos now = sys::nanotime();
+  if (first > now) return first;
+  return timers_run(&p->timers, now);
+}
+
+// Steals for p, whose owner m is. last_round also takes runnext and runs the victims' timers.
+G* steal(M* m, P* p) {
+  (void)m;
+  for (int round = 0; round < kStealRounds; round++) {
+    bool last = round == kStealRounds - 1;
+    auto procs = static_cast<uint32_t>(sched.procs);
+    uint32_t pos = static_cast<uint32_t>(next_random(p) % procs);
+    // Strides coprime to the number of Ps visit each once, in an order that differs from thief to thief.
+    uint32_t stride = 1;
+    if (procs > 2) {
+      stride = static_cast<uint32_t>(next_random(p) % procs) | 1;
+      for (;; stride += 2) {
+        uint32_t a = stride % procs, b = procs;
+        while (a) {
+          uint32_t t = b % a;
+          b = a;
+          a = t;
+        }
+        if (b == 1) break;
+      }
+    }
+    for (uint32_t i = 0; i < procs; i++, pos = (pos + stride) % procs) {
+      P* victim = &sched.ps[pos];
+      if (victim == p) continue;
+      G* batch[kRunqBatch];
+      uint32_t n = runq_grab(victim, batch);
+      if (n) {
+        for (uint32_t k = 0; k + 1 < n; k++) put_tail(p, batch[k]);
+        return batch[n - 1];
+      }
+      if (!last) continue;
+      Nanos first = victim->timers.first.load(std::memory_order_relaxed);
+      if (first != kForever && first <= sys::nanotime()) {
+        timers_run(&victim->timers, sys::nanotime());
+        bool inherit;
+        if (G* g = local_get(p, &inherit)) return g;
+      }
+      G* next = victim->runnext.load(std::memory_order_acquire);
+      if (!next) continue;
+      if (victim->status.load(std::memory_order_relaxed) == PStatus::Running) {
+        // The victim is likely about to park and run it itself: taking it now would move a pair that works together apart.
+        timespec pause{0, kRunnextPause * kMicrosecond};
+        sys::call(SYS_nanosleep, &pause, nullptr);
+        next = victim->runnext.load(std::memory_order_acquire);
+        if (!next) continue;
+      }
+      if (victim->runnext.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed)) return next;
+    }
+  }
+  return nullptr;
+}
+
+bool any_runq() {
+  for (int i = 0; i < sched.procs; i++) {
+    if (!runq_empty(&sched.ps[i])) return true;
+  }
+  return false;
+}
+
+Nanos earliest_timer() {
+  Nanos first = kForever;
+  for (int i = 0; i < sched.procs; i++) {
+    Nanos when = sched.ps[i].timers.first.load(std::memory_order_seq_cst);
+    if (when < first) first = when;
+  }
+  return first;
+}
+
+void start_spinning(M* m) {
+  if (!m->spinning) {
+    m->spinning = true;
+    sched.n_spinning.fetch_add(1, std::memory_order_seq_cst);
+  }
+}
+
+P* idle_p_for(M* m) {
+  P* p;
+  {
+    LockGuard guard(sched.lock);
+    p = pidle_get();
+  }
+  if (p) acquirep(m, p);
+  return p;
+}
+
+// Blocks until there is a G to run. Called with a P, returns with a P (perhaps another).
+G* find_runnable(M* m) {
+  for (;;) {
+    P* p = m_p(m);
+    Nanos until = run_timers(p);
+    if (G* g = urgent_get()) return g;
+    if (p->schedtick.load(std::memory_order_relaxed) % kGlobalTick == 0 && sched.runq_size.load(std::memory_order_relaxed)) {
+      LockGuard guard(sched.lock);
+      if (G* g = global_get(p, 1)) return g;
+    }
+    bool inherit;
+    if (G* g = local_get(p, &inherit)) return g;
+    if (sched.runq_size.load(std::memory_order_relaxed)) {
+      LockGuard guard(sched.lock);
+      if (G* g = global_get(p, 0)) return g;
+    }
+    int idle = sched.n_idle_p.load(std::memory_order_relaxed);
+    if (m->spinning || 2 * sched.n_spinning.load(std::memory_order_relaxed) < sched.procs - idle) {
+      start_spinning(m);
+      if (G* g = steal(m, p)) return g;
+    }
+    // Nothing: give the P up.
+    {
+      LockGuard guard(sched.lock);
+      if (sched.runq.size) {
+        if (G* g = global_get(p, 0)) return g;
+      }
+      if (sched.urgent.size) continue;
+      releasep(m);
+      pidle_put(p);
+    }
+    // S3: from here on wakers do not count on us, so what came in before is looked for once more.
+    bool was_spinning = m->spinning;
+    if (was_spinning) {
+      m->spinning = false;
+      sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
+    }
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) || sched.urgent_size.load(std::memory_order_relaxed)) {
+      if (idle_p_for(m)) {
+        if (was_spinning) start_spinning(m);
+        continue;
+      }
+    }
+    Nanos first = earliest_timer();
+    if (first < until) until = first;
+    if (until <= sys::nanotime()) {
+      if (idle_p_for(m)) continue;
+    }
+    Nanos polled = sched.last_poll.exchange(0, std::memory_order_seq_cst);
+    if (polled != 0) {
+      // We are the one that sleeps in the poller. poll_until is set before the timers are looked at again, so that
+      // who adds an earlier one either is seen here or sees poll_until (wake_poller).
+      sched.poll_until.store(until, std::memory_order_seq_cst);
+      first = earliest_timer();
+      if (first < until) until = first;
+      poller_wait(until);
+      sched.poll_until.store(0, std::memory_order_seq_cst);
+      sched.last_poll.store(sys::nanotime(), std::memory_order_seq_cst);
+      if (idle_p_for(m)) {
+        sysmon_poke();
+        continue;
+      }
+    } else if (until != kForever) {
+      Nanos theirs = sched.poll_until.load(std::memory_order_seq_cst);
+      if (theirs == 0 || theirs > until) poller_break();
+    }
+    stopm(m);
+  }
+}
+
+void reset_spinning(M* m) {
+  m->spinning = false;
+  sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
+  wakep();  // S1: the chain
+}
+
+}  // namespace
+
+P* m_p_slow(M* m) {
+  uintptr_t v;
+  while ((v = m->p.load(std::memory_order_acquire)) & kStealing) arch::pause();
+  return reinterpret_cast<P*>(v);
+}
+
+void global_put(G* g) {
+  sched.runq.push(g);
+  sched.runq_size.store(sched.runq.size, std::memory_order_relaxed);
+}
+
+void pidle_put(P* p) {
+  p->idle_link = sched.idle_p;
+  sched.idle_p = p;
+  sched.n_idle_p.fetch_add(1, std::memory_order_relaxed);
+}
+
+P* pidle_get() {
+  P* p = sched.idle_p;
+  if (p) {
+    sched.idle_p = p->idle_link;
+    sched.n_idle_p.fetch_sub(1, std::memory_order_relaxed);
+  }
+  return p;
+}
+
+void startm(P* p, bool spinning) {
+  M* m;
+  {
+    LockGuard guard(sched.lock);
+    if (!p) p = pidle_get();
+    m = p ? midle_get() : nullptr;
+  }
+  if (!p) {
+    if (spinning) sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
+    return;
+  }
+  sysmon_poke();
+  if (!m) {
+    newm(p, spinning);
+    return;
+  }
+  m->spinning = spinning;
+  m->next_p = p;
+  m_wake(m);
+}
+
+void wakep() {
+  if (sched.n_idle_p.load(std::memory_order_relaxed) == 0) {
+    // D8: a P whose M has been in a blocking region for long is as good as an idle one. With many Ps a few are looked
+    // at, from a random place: the next ready() looks at others, and sysmon at all.
+    int looks = sched.procs < 8 ? sched.procs : 4;
+    auto start = static_cast<int>(arch::cycles() % static_cast<uint64_t>(sched.procs));
+    for (int i = 0; i < looks; i++) {
+      P* p = &sched.ps[(start + i) % sched.procs];
+      if (p->status.load(std::memory_order_relaxed) != PStatus::Syscall) continue;
+      if (!p->region_long.load(std::memory_order_relaxed) && !p->region_stale.load(std::memory_order_relaxed)) continue;
+      PStatus in_region = PStatus::Syscall;
+      if (p->status.compare_exchange_strong(in_region, PStatus::Idle, std::memory_order_acq_rel)) {
+        startm(p, false);
+        return;
+      }
+    }
+    return;
+  }
+  int none = 0;
+  if (sched.n_spinning.load(std::memory_order_relaxed) != 0 ||
+      !sched.n_spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) {
+    return;
+  }
+  startm(nullptr, true);
+}
+
+void handoffp(P* p) {
+  if (!runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) || sched.urgent_size.load(std::memory_order_relaxed)) {
+    startm(p, false);
+    return;
+  }
+  int none = 0;
+  if (sched.n_spinning.load(std::memory_order_relaxed) + sched.n_idle_p.load(std::memory_order_relaxed) == 0 &&
+      sched.n_spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) {
+    startm(p, true);
+    return;
+  }
+  Nanos when;
+  {
+    LockGuard guard(sched.lock);
+    bool work = sched.runq.size || sched.urgent.size;
+    bool last = sched.n_idle_p.load(std::memory_order_relaxed) == sched.procs - 1 && sched.last_poll.load(std::memory_order_relaxed) != 0;
+    if (!work && !last) {
+      p->m.store(nullptr, std::memory_order_relaxed);
+      p->status.store(PStatus::Idle, std::memory_order_release);
+      pidle_put(p);
+      p = nullptr;
+    }
+    when = earliest_timer();
+  }
+  if (p) startm(p, false);
+  else if (when != kForever) wake_poller(when);
+}
+
+void wake_poller(Nanos when) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (sched.last_poll.load(std::memory_order_seq_cst) == 0) {
+    Nanos until = sched.poll_until.load(std::memory_order_seq_cst);
+    if (until == 0 || until > when) poller_break();
+  } else {
+    wakep();
+  }
+}
+
+void inject_list(GQueue* list) {
+  if (!list->head) return;
+  {
+    LockGuard guard(sched.lock);
+    for (G* g; (g = list->pop());) global_put(g);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  wakep();
+}
+
+// -- park and ready --
+
+static void region_leave(G* g);
+
+void park_prepare(WaitReason reason) {
+  G* g = getg();
+  if (GOSHIM_UNLIKELY(g->region_depth != 0)) {  // a callback of a call that was thought to only block
+    g->region_depth = 0;
+    region_leave(g);
+  }
+  g->wait_reason = reason;
+  g->wait_since = 0;
+  if (GOSHIM_UNLIKELY(g->locked_m != nullptr)) g->locked_m->park_word.store(1, std::memory_order_relaxed);
+  g->status.store(GStatus::Waiting, std::memory_order_release);
+}
+
+void park_switch() {
+  G* g = getg();
+  M* m = g->m.load(std::memory_order_relaxed);
+  P* p = m_p(m);
+  if (GOSHIM_LIKELY(p != nullptr && g->locked_m == nullptr)) {
+    bool inherit;
+    G* next = quick_next(p, &inherit);
+    if (next == g) {  // readied already: nothing happened
+      g->status.store(GStatus::Running, std::memory_order_relaxed);
+      return;
+    }
+    if (GOSHIM_LIKELY(next != nullptr && may_switch_to(next))) {
+      switch_g_to_g(g, m, next, !inherit);
+      return;
+    }
+    m->handed_g = next;
+  }
+  switch_to_g0(g, m);
+}
+
+void ready(G* g) {
+  g->status.store(GStatus::Runnable, std::memory_order_release);
+  G* self = getg();
+  P* p = self ? m_p(self->m.load(std::memory_order_relaxed)) : nullptr;
+  if (GOSHIM_LIKELY(p != nullptr)) {
+    put_next(p, g);
+    arch::fence_after_rmw();  // S2
+  } else if (self && self->m.load(std::memory_order_relaxed)->urgent) {
+    ready_urgent(g);
+    return;
+  } else {
+    LockGuard guard(sched.lock);
+    global_put(g);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+  wakep();
+}
+
+void ready_tail(G* g) {
+  g->status.store(GStatus::Runnable, std::memory_order_release);
+  G* self = getg();
+  P* p = self ? m_p(self->m.load(std::memory_order_relaxed)) : nullptr;
+  if (GOSHIM_LIKELY(p != nullptr)) {
+    put_tail(p, g);
+  } else {
+    LockGuard guard(sched.lock);
+    global_put(g);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
+  wakep();
+}
+
+void ready_urgent(G* g) {
+  g->status.store(GStatus::Runnable, std::memory_order_release);
+  {
+    LockGuard guard(sched.lock);
+    sched.urgent.push(g);
+    sched.urgent_size.store(sched.urgent.size, std::memory_order_relaxed);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
+  wakep();
+}
+
+void yield() {
+  NoPreempt guard;
+  G* g = getg();
+  if (GOSHIM_UNLIKELY(g->region_depth != 0)) return;  // it has no P that others could use
+  M* m = g->m.load(std::memory_order_relaxed);
+  P* p = m_p(m);
+  if (GOSHIM_UNLIKELY(p == nullptr || g->locked_m != nullptr)) {
+    sched_preempted();
+    return;
+  }
+  bool inherit;
+  G* next = quick_next(p, &inherit);
+  if (!next) {
+    // Others' queues: a thread that spins with sched_yield may wait for a G that sits behind a busy one.
+    if (sched.urgent_size.load(std::memory_order_relaxed) || sched.runq_size.load(std::memory_order_relaxed) ||
+        p->timers.first.load(std::memory_order_relaxed) != kForever) {
+      sched_preempted();
+      return;
+    }
+    for (int i = 0; i < sched.procs && !next; i++) {
+      P* victim = &sched.ps[i];
+      if (victim == p || runq_length(victim) == 0) continue;
+      G* batch[kRunqBatch];
+      uint32_t n = runq_grab(victim, batch);
+      if (n == 0) continue;
+      next = batch[n - 1];
+      for (uint32_t k = 0; k + 1 < n; k++) put_tail(p, batch[k]);
+    }
+    if (!next) return;
+  }
+  g->status.store(GStatus::Runnable, std::memory_order_release);
+  put_tail(p, g);
+  if (GOSHIM_UNLIKELY(!may_switch_to(next))) {
+    m->handed_g = next;
+    switch_to_g0(g, m);
+    return;
+  }
+  switch_g_to_g(g, m, next, true);
+}
+
+void sched_preempted() {
+  G* g = getg();
+  if (g->region_depth != 0) return;
+  M* m = g->m.load(std::memory_order_relaxed);
+  if (g->locked_m) g->locked_m->park_word.store(1, std::memory_order_relaxed);
+  g->status.store(GStatus::Runnable, std::memory_order_release);
+  {
+    LockGuard guard(sched.lock);
+    global_put(g);
+  }
+  if (!m_p(m)) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    wakep();
+  }
+  switch_to_g0(g, m);
+}
+
+// -- the g0 --
+
+[[noreturn]] void schedule_loop(M* m) {
+  for (;;) {
+    G* g;
+    if (m->ends) m_end(m);
+    if (GOSHIM_UNLIKELY(m->locked_g != nullptr)) {
+      stop_locked_m(m);
+      g = m->locked_g;
+    } else {
+      if (!m_p(m) && !idle_p_for(m)) stopm(m);
+      g = m->handed_g;
+      m->handed_g = nullptr;
+      if (!g) g = find_runnable(m);
+      if (m->spinning) reset_spinning(m);
+      if (GOSHIM_UNLIKELY(g->locked_m != nullptr)) {
+        start_locked_m(m, g);
+        continue;
+      }
+    }
+    prepare_resume(m, g, true);
+    goshim_switch(&m->g0->ctx, &g->ctx, g->tp, &m->g0_busy);
+    m->curg.store(m->g0, std::memory_order_relaxed);
+  }
+}
+
+// -- blocking regions --
+
+void region_enter(RegionClass c) {
+  preempt_off();
+  G* g = getg();
+  if (g->region_depth++ == 0) {
+    M* m = g->m.load(std::memory_order_relaxed);
+    P* p = m_p(m);
+    g->status.store(GStatus::Syscall, std::memory_order_relaxed);
+    m->old_p = p;
+    if (p) {
+      m->p.store(0, std::memory_order_relaxed);
+      p->syscalltick.store(p->syscalltick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      p->region_long.store(c == RegionClass::Long, std::memory_order_relaxed);
+      p->region_stale.store(false, std::memory_order_relaxed);
+      p->status.store(PStatus::Syscall, std::memory_order_release);  // P2: from here on anybody's
+      sysmon_poke();
+    }
+  }
+  preempt_on();
+}
+
+// The outermost region ends: a P, or the queue. Preemption off.
+static void region_leave(G* g) {
+  M* m = g->m.load(std::memory_order_relaxed);
+  P* p = m->old_p;
+  m->old_p = nullptr;
+  PStatus in_region = PStatus::Syscall;
+  if (GOSHIM_LIKELY(p && p->status.compare_exchange_strong(in_region, PStatus::Running, std::memory_order_acq_rel))) {
+    p->m.store(m, std::memory_order_relaxed);
+    m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
+    g->status.store(GStatus::Running, std::memory_order_relaxed);
+    return;
+  }
+  if (g->locked_m) m->park_word.store(1, std::memory_order_relaxed);
+  {
+    LockGuard guard(sched.lock);
+    p = pidle_get();
+    if (!p) {
+      g->status.store(GStatus::Runnable, std::memory_order_release);
+      global_put(g);
+    }
+  }
+  if (p) {
+    if (g->locked_m) m->park_word.store(0, std::memory_order_relaxed);
+    acquirep(m, p);
+    g->status.store(GStatus::Running, std::memory_order_relaxed);
+    sysmon_poke();
+    return;
+  }
+  // The P that ran out meanwhile may have gone idle just before global_put: S2.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  wakep();
+  switch_to_g0(g, m);
+}
+
+void region_exit() {
+  preempt_off();
+  G* g = getg();
+  if (g->region_depth && --g->region_depth == 0) region_leave(g);
+  preempt_on();
+}
+
+long region_syscall(RegionClass c, long nr, long a, long b, long c2, long d, long e, long f) {
+  region_enter(c);
+  long r = arch::goshim_syscall_unless(&goshim_tls.interrupt, nr, a, b, c2, d, e, f);
+  region_exit();
+  return r;
+}
+
+// -- locked Gs --
+
+void lock_os_thread() {
+  NoPreempt guard;
+  G* g = getg();
+  M* m = current_m();
+  if (g->lock_count++ == 0) {
+    g->locked_m = m;
+    m->locked_g = g;
+  }
+}
+
+void unlock_os_thread() {
+  NoPreempt guard;
+  G* g = getg();
+  if (g->lock_count && --g->lock_count == 0) {
+    g->locked_m->locked_g = nullptr;
+    g->locked_m = nullptr;
+  }
+}
+
+// -- dead Gs --
+
+namespace {
+
+struct Kind {
+  std::atomic<size_t> size;
+  size_t guard;
+};
+Kind kinds[kStackKinds];
+std::atomic<int> n_kinds{0};
+Lock kind_lock;
+Slab<G> g_slab;
+
+// The dead list for stacks of this shape; kStackKinds when all lists are taken by other shapes.
+int kind_of(size_t size, size_t guard) {
+  int n = n_kinds.load(std::memory_order_acquire);
+  for (int i = 0; i < n; i++) {
+    if (kinds[i].size.load(std::memory_order_relaxed) == size && kinds[i].guard == guard) return i;
+  }
+  LockGuard hold(kind_lock);
+  int now = n_kinds.load(std::memory_order_relaxed);
+  for (int i = n; i < now; i++) {
+    if (kinds[i].size.load(std::memory_order_relaxed) == size && kinds[i].guard == guard) return i;
+  }
+  if (now == kStackKinds) return kStackKinds;
+  kinds[now].size.store(size, std::memory_order_relaxed);
+  kinds[now].guard = guard;
+  n_kinds.store(now + 1, std::memory_order_release);
+  return now;
+}
+
+G* dead_get(int kind, size_t size, size_t guard) {
+  M* m = getg() ? current_m() : nullptr;
+  P* p = m ? m_p(m) : nullptr;
+  if (p && kind < kStackKinds) {
+    if (G* g = p->dead[kind]) {
+      p->dead[kind] = g->schedlink;
+      p->ndead[kind]--;
+      return g;
+    }
+  }
+  LockGuard hold(sched.dead_lock);
+  if (kind == kStackKinds) {
+    for (G** link = &sched.dead[kind]; *link; link = &(*link)->schedlink) {
+      G* g = *link;
+      if (g->stack.size == size + guard && g->stack.guard == guard) {
+        *link = g->schedlink;
+        sched.n_dead[kind]--;
+        return g;
+      }
+    }
+    return nullptr;
+  }
+  G* g = sched.dead[kind];
+  if (!g) return nullptr;
+  sched.dead[kind] = g->schedlink;
+  sched.n_dead[kind]--;
+  while (p && p->ndead[kind] < kDeadLocal / 2 && sched.dead[kind]) {
+    G* more = sched.dead[kind];
+    sched.dead[kind] = more->schedlink;
+    sched.n_dead[kind]--;
+    more->schedlink = p->dead[kind];
+    p->dead[kind] = more;
+    p->ndead[kind]++;
+  }
+  return g;
+}
+
+// Preemption off. The G may still be on its stack: dead_get's caller waits for that.
+void dead_put(G* g) {
+  int kind = g->kind;
+  if (kind < 0) return;
+  M* m = getg() ? current_m() : nullptr;
+  P* p = m ? m_p(m) : nullptr;
+  if (p && kind < kStackKinds) {
+    g->schedlink = p->dead[kind];
+    p->dead[kind] = g;
+    if (++p->ndead[kind] < kDeadLocal) return;
+    LockGuard hold(sched.dead_lock);
+    while (p->ndead[kind] > kDeadLocal / 2) {
+      G* more = p->dead[kind];
+      p->dead[kind] = more->schedlink;
+      p->ndead[kind]--;
+      more->schedlink = sched.dead[kind];
+      sched.dead[kind] = more;
+      sched.n_dead[kind]++;
+    }
+    return;
+  }
+  LockGuard hold(sched.dead_lock);
+  g->schedlink = sched.dead[kind];
+  sched.dead[kind] = g;
+  sched.n_dead[kind]++;
+}
+
+}  // namespace
+
+int fresh_tid() {
+  // Virtual thread ids: above the kernel's largest pid, below 2^28, reused only after 2^27 threads.
+  constexpr uint32_t kFirst = 1U << 23;
+  constexpr uint32_t kCount = (1U << 28) - kFirst - 1;
+  return static_cast<int>(kFirst + 1 + sched.next_tid.fetch_add(1, std::memory_order_relaxed) % kCount);
+}
+
+G* g_make() {
+  G* g = g_slab.take();
+  if (!g) return nullptr;
+  LockGuard hold(sched.all_lock);
+  g->all_link = sched.all_gs;
+  sched.all_gs = g;
+  return g;
+}
+
+G* g_take(size_t stack_size, size_t guard_size) {
+  int kind = kind_of(stack_size, guard_size);
+  G* g;
+  {
+    NoPreempt guard;
+    g = dead_get(kind, stack_size, guard_size);
+    if (g) wait_busy(g);
+  }
+  if (g) {
+    tcb::reset(g->tp);
+  } else {
+    stack::Stack s;
+    {
+      NoPreempt guard;
+      if (!stack::take(stack_size, guard_size, &s)) return nullptr;
+      g = g_make();
+      if (!g) {
+        stack::release(s);
+        return nullptr;
+      }
+    }
+    g->stack = s;
+    g->kind = kind;
+    g->tp = tcb::create(s.top());
+    if (!g->tp) {
+      NoPreempt guard;
+      stack::release(s);
+      g_slab.release(g);
+      return nullptr;
+    }
+    tcb::set_stack(g->tp, s.base, s.size, s.guard);
+  }
+  Tls* tls = tls_of(g);
+  int tid = fresh_tid();
+  tls->g = g;
+  tls->nopreempt = 1;
+  tls->pending.store(0, std::memory_order_relaxed);
+  tls->interrupt.store(0, std::memory_order_relaxed);
+  tls->tid = tid;
+  tcb::set_tid(g->tp, tid);
+  g->id = sched.gs_made.fetch_add(1, std::memory_order_relaxed) + 1;
+  g->status.store(GStatus::Dead, std::memory_order_relaxed);
+  g->region_depth = 0;
+  g->wait_reason = WaitReason::None;
+  g->saved = nullptr;
+  sched.gs_live.fetch_add(1, std::memory_order_relaxed);
+  return g;
+}
+
+void g_start(G* g, void* top, void (*entry)(void*), void* arg) {
+  NoPreempt guard;
+  arch::make_context(&g->ctx, top, entry, arg);
+  g->busy.store(0, std::memory_order_relaxed);
+  ready(g);
+}
+
+void g_wait_off_stack(G* g) { wait_busy(g); }
+
+void g_release(G* g) {
+  NoPreempt guard;
+  dead_put(g);
+}
+
+[[noreturn]] void g_exit(bool recycle) {
+  preempt_off();
+  G* g = getg();
+  M* m = current_m();
+  if (GOSHIM_UNLIKELY(g->locked_m != nullptr)) {
+    // D13: what the G did to its kernel thread must not meet another G.
+    m->locked_g = nullptr;
+    g->locked_m = nullptr;
+    g->lock_count = 0;
+    m->ends = true;
+  }
+  g->status.store(GStatus::Dead, std::memory_order_release);
+  if (recycle) dead_put(g);
+  if (m->ends) switch_to_g0(g, m);
+  park_switch();
+  fatal("g_exit: a dead G was resumed");
+}
+
+// -- numbers --
+
+int max_procs() { return sched.procs; }
+
+void stats(Stats* out) {
+  out->gs_made = static_cast<long>(sched.gs_made.load());
+  out->gs_live = sched.gs_live.load();
+  out->ms = sched.ms.load();
+  out->ps = sched.procs;
+  out->idle_ps = sched.n_idle_p.load();
+  out->spinning = sched.n_spinning.load();
+  NoPreempt guard;
+  LockGuard hold(sched.lock);
+  out->idle_ms = sched.n_idle_m;
+  out->runq = sched.runq.size;
+}
+
+void for_each_g(void (*fn)(G*, void*), void* arg) {
+  G* g;
+  {
+    LockGuard hold(sched.all_lock);
+    g = sched.all_gs;
+  }
+  for (; g; g = g->all_link) fn(g, arg);
+}
+
+// -- chaos --
+
+bool chaos_on;
+
+void chaos_slow() {
+  if (!getg() || goshim_tls.nopreempt != 0 || getg()->region_depth != 0) return;
+  // Not the P's generator: this must not change what the scheduler does.
+  uint64_t x = arch::cycles() * 0x9e3779b97f4a7c15UL;
+  if ((x >> 32) % 1000 < static_cast<uint64_t>(options.chaos)) {
+    NoPreempt guard;
+    sched_preempted();
+  }
+}
+
+}  // namespace goshim

@@ -1,0 +1,257 @@
+// G, M and P: the three structures of the scheduler and the glossary of its states.
+//
+//   G  a thread of the program: a stack, a thread control block, a saved context.
+//   M  a kernel thread of goshim. Its own stack and thread control block are its g0.
+//   P  a processor: the right to run Gs, with a run queue, timers and caches. An M needs a P to run Gs.
+//
+// Every shared field says who writes it and which order makes that safe. "Owner of a P" is the M whose m->p is that P;
+// "owner of a G" is the M that runs it or, while it is parked, whoever took it off its wait queue.
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "arch/arch.h"
+#include "base/base.h"
+#include "base/lock.h"
+#include "park/timer.h"
+#include "stack/stack.h"
+
+namespace goshim {
+
+struct G;
+struct M;
+struct P;
+
+// ---- the part of a G that must be found by thread pointer ----
+
+// One in every thread control block of the process, at a constant distance from the thread pointer. All zero in a
+// foreign thread (a kernel thread that goshim did not make), and in the main thread before the runtime starts.
+struct Tls {
+  G* g;  // the G of this TCB; an M's g0 in an M's TCB; null in a foreign thread. Constant while the TCB is in use.
+  // "Not now": while above 0, no injection (preemption, signal handler, cancellation) into this G. It is in the G's TCB
+  // and not in the M, because a preemption between reading the M and raising the counter would raise another M's.
+  int32_t nopreempt;
+  // Requests (Pending bits) set by others, read at the last preempt_on(). Any thread sets, the G clears.
+  std::atomic<uint32_t> pending;
+  // Non-zero when a blocking system call must return at once with EINTR: a signal or a cancellation is waiting.
+  std::atomic<uint32_t> interrupt;
+  int tid;  // virtual thread id of the G (the pid for the main G); 0 in a foreign thread
+};
+
+extern "C" __thread Tls goshim_tls __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+enum Pending : uint32_t {
+  kPendingPreempt = 1,  // the time slice is over
+  kPendingSignal = 2,   // a signal handler is to run
+  kPendingCancel = 4,   // a cancellation request is to be acted upon
+};
+
+inline G* getg() { return goshim_tls.g; }
+
+// ---- G ----
+
+enum class GStatus : uint32_t {
+  Dead,      // in a cache of dead Gs; owned by whoever holds the cache
+  Runnable,  // in a run queue, or about to be put in one; owned by the queue
+  Running,   // owned by g->m, which has a P (or lost it in the kernel: "P-less")
+  Syscall,   // in a blocking region: g->m is in the kernel and its P may be taken
+  Waiting,   // parked; owned by the wait queue or timer that will ready it
+};
+
+// Why a G waits; shown by the dump.
+enum class WaitReason : uint8_t {
+  None,
+  Mutex,
+  Cond,
+  RwLock,
+  Barrier,
+  Semaphore,
+  Once,
+  Join,
+  Futex,
+  Sleep,
+  Io,
+  Signal,
+  SpinLock,
+  Region,
+};
+
+struct alignas(kCacheLine) G {
+  // -- context switch; written by the M that runs or has just run this G --
+  arch::Context ctx;
+  void* tp = nullptr;  // thread pointer; constant once made
+  // 1 from the moment an M resumes this G until goshim_switch has saved it. A G may be readied, and be in a queue, with
+  // busy still 1: who takes it out waits (see "the busy hand-over" in proc.cpp). Store release, load acquire.
+  std::atomic<uint32_t> busy{0};
+  std::atomic<GStatus> status{GStatus::Dead};  // written by the owner
+  std::atomic<M*> m{nullptr};                  // the M that runs it; written by that M at the switch
+  G* schedlink = nullptr;                      // next in a run queue or dead list; owned by that list
+
+  // -- parking; written by the G itself before it can be found, then by who wakes it --
+  WaitReason wait_reason = WaitReason::None;
+  Nanos wait_since = 0;     // set by sysmon's first sighting, for the dump; 0 = not sighted
+  uint32_t wake_value = 0;  // left by the waker for the woken (a ParkResult)
+  Timer timer;              // its time-out or sleep
+
+  // -- blocking regions; owned by the G --
+  uint32_t region_depth = 0;
+
+  // -- locked to an M (LockOSThread); owned by the G --
+  M* locked_m = nullptr;
+  uint32_t lock_count = 0;
+
+  // -- thread life; see thread/ --
+  stack::Stack stack;  // its slot; holds the TCB at the top, and the stack unless the program supplied one
+  int kind = 0;        // which dead list it returns to (proc.cpp), -1 for one that is never reused; constant
+  uint64_t id = 0;  // unique for the life of the process; 1 is main
+  void* (*start)(void*) = nullptr;
+  void* arg = nullptr;
+  void* result = nullptr;
+  std::atomic<uint32_t> life{0};     // as joiners see it: bits of thread/life.h
+  std::atomic<G*> joining{nullptr};  // the G it waits for in join; itself
+  void* user_stack = nullptr;        // lowest address of a stack the program supplied, else null
+  size_t user_stack_size = 0;
+
+  // -- signals and cancellation; see thread/signal.h --
+  std::atomic<uint64_t> sigmask{0};  // blocked signals, bit n-1 for signal n; written by the G itself
+  void* signal_state = nullptr;      // owned by thread/signal.cpp
+
+  // -- injection; see sched/inject.cpp --
+  void* saved = nullptr;  // innermost saved context; owned by the G
+
+  // -- all Gs ever made, for the dump and for fork; set once, under sched.all_lock --
+  G* all_link = nullptr;
+  G* slab_next = nullptr;
+  char name[16] = {};
+};
+
+// ---- P ----
+
+enum class PStatus : uint32_t {
+  Idle,     // on the idle list (sched.lock); nobody's
+  Running,  // owned by p->m
+  Syscall,  // its M is in a blocking region; whoever wins the CAS to Idle or Running owns it
+};
+
+constexpr uint32_t kRunqSize = 256;
+constexpr int kStackKinds = 8;  // different (stack size, guard size) pairs with dead lists of their own
+
+struct alignas(kCacheLine) P {
+  int id = 0;
+  std::atomic<PStatus> status{PStatus::Idle};
+  std::atomic<M*> m{nullptr};  // back link; written by the owner at acquire and release
+  P* idle_link = nullptr;      // sched.lock
+
+  // Ticks: written by the owner, read by sysmon (relaxed: a missed tick costs one round).
+  std::atomic<uint32_t> schedtick{0};    // every time a G starts a new slice
+  std::atomic<uint32_t> syscalltick{0};  // every blocking region entered
+  std::atomic<bool> region_long{false};  // set at region entry: anyone may take the P at once
+  std::atomic<bool> region_stale{false};  // sysmon saw this region twice (>= 20 us): anyone may take the P
+
+  // Local run queue: a ring with one producer (the owner) and many consumers. tail: written by the owner, release.
+  // head: CAS by consumers, acq_rel. Slots are atomics because a consumer may read one that is being overwritten; its
+  // CAS on head then fails.
+  alignas(kCacheLine) std::atomic<uint32_t> runq_head{0};
+  std::atomic<uint32_t> runq_tail{0};
+  // The G readied last by the running one: runs next and inherits its slice. Set by the owner only; anyone may take it.
+  std::atomic<G*> runnext{nullptr};
+  std::atomic<G*> runq[kRunqSize];
+
+  // Dead Gs by kind of stack, last in first out; owner only.
+  G* dead[kStackKinds] = {};
+  int ndead[kStackKinds] = {};
+
+  uint32_t quick = 0;  // switches since the timers were looked at; owner only
+
+  uint64_t random = 0;  // xorshift state; owner only
+
+  TimerHeap timers;
+
+  // What sysmon saw last; sysmon only.
+  uint32_t seen_schedtick = 0;
+  Nanos seen_sched_when = 0;
+  uint32_t seen_syscalltick = 0;
+  Nanos seen_syscall_when = 0;
+  Nanos seen_cpu = 0;
+};
+
+// ---- M ----
+
+struct alignas(kCacheLine) M {
+  G* g0 = nullptr;  // constant
+  int id = 0;       // constant
+  int tid = 0;      // kernel thread id; constant once running
+  std::atomic<G*> curg{nullptr};  // the G it runs; written by itself
+  // Its P, or null. Written by itself, and by sysmon that takes the P of an M asleep in an unknown call: the lowest bit
+  // (kStealing) then says that sysmon is deciding; the M spins until it is gone (m_p()).
+  std::atomic<uintptr_t> p{0};
+  P* next_p = nullptr;  // P handed to a sleeping or new M; written before park_word is
+  P* old_p = nullptr;   // P given up at region entry; itself
+  bool spinning = false;  // looking for work without having any; itself, or who wakes it
+  std::atomic<uint32_t> park_word{0};  // 0 running or to be woken, 1 asleep
+  G* locked_g = nullptr;               // the G locked to this M; itself
+  std::atomic<bool> preempt_sent{false};  // at most one preemption signal on its way
+  M* sched_link = nullptr;                // idle list; sched.lock
+  M* all_link = nullptr;                  // all Ms; set once
+  std::atomic<uint32_t> g0_busy{0};  // what a switch away from g0 clears in place of a G::busy
+  G* handed_g = nullptr;  // the G to run next, left for the g0 by a G that switches to it; itself
+  bool urgent = false;    // what it readies goes before the queues (sysmon); constant
+  bool ends = false;      // its locked G has ended: the kernel thread is to end; itself
+  char* stack = nullptr;  // mapping that holds g0's stack, the alternate signal stack and the TCB; null for the first
+  void* own_tcb = nullptr;  // the TCB glibc's lists hold for this kernel thread (main's for the first M)
+  M* slab_next = nullptr;
+};
+
+constexpr uintptr_t kStealing = 1;
+
+P* m_p_slow(M* m);
+
+// The P of the calling M, null if it has none. Contract: preemption off.
+inline P* m_p(M* m) {
+  uintptr_t v = m->p.load(std::memory_order_relaxed);
+  if (GOSHIM_UNLIKELY(v & kStealing)) return m_p_slow(m);
+  return reinterpret_cast<P*>(v);
+}
+
+// ---- preemption off and on: "entering the runtime" ----
+
+GOSHIM_COLD void preempt_pending();
+
+// Raises the no-preempt counter. From here to preempt_on() the G stays on its M, and no handler runs on it. Between the
+// two: no libc call that locks or allocates, no program code.
+inline void preempt_off() {
+  volatile int32_t* n = &goshim_tls.nopreempt;
+  *n = *n + 1;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+// Lowers it; at 0 acts upon requests that came in meanwhile.
+inline void preempt_on() {
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  volatile int32_t* n = &goshim_tls.nopreempt;
+  int32_t left = *n - 1;
+  *n = left;
+  if (GOSHIM_UNLIKELY(left == 0 && goshim_tls.pending.load(std::memory_order_relaxed) != 0)) preempt_pending();
+}
+
+class NoPreempt {
+ public:
+  NoPreempt() { preempt_off(); }
+  ~NoPreempt() { preempt_on(); }
+  NoPreempt(const NoPreempt&) = delete;
+  NoPreempt& operator=(const NoPreempt&) = delete;
+};
+
+// The G of a thread made by goshim, from its pthread_t; null for a foreign thread's.
+inline G* g_of(pthread_t t) {
+  char* self = reinterpret_cast<char*>(arch::thread_pointer());
+  ptrdiff_t offset = reinterpret_cast<char*>(&goshim_tls) - self;
+  return reinterpret_cast<Tls*>(reinterpret_cast<char*>(t) + offset)->g;
+}
+inline Tls* tls_of(G* g) {
+  ptrdiff_t offset = reinterpret_cast<char*>(&goshim_tls) - reinterpret_cast<char*>(arch::thread_pointer());
+  return reinterpret_cast<Tls*>(reinterpret_cast<char*>(g->tp) + offset);
+}
+
+}  // namespace goshim

@@ -1,0 +1,77 @@
+// The start of the runtime, at the first creation of a thread (D1): learns what must be learned, makes the Ps, turns the
+// calling thread into a G.
+#include <sys/mman.h>
+
+#include <new>
+
+#include "base/host.h"
+#include "base/options.h"
+#include "base/print.h"
+#include "base/procs.h"
+#include "sched/inject.h"
+#include "sched/internal.h"
+#include "tcb/tcb.h"
+#include "thread/signal.h"
+
+namespace goshim {
+
+const char* runtime_start() {
+  arch::init();
+  if (const char* why = tcb::learn()) return why;
+  stack::init();
+  sched.pid = sys::getpid();
+  sched.started_at = sys::nanotime();
+  sched.procs = options.max_procs ? options.max_procs : default_max_procs();
+  auto procs = static_cast<size_t>(sched.procs);
+  void* ps = sys::map(procs * sizeof(P), PROT_READ | PROT_WRITE);
+  if (!ps) return "no memory";
+  sched.ps = static_cast<P*>(ps);
+  for (size_t i = 0; i < procs; i++) {
+    P* p = new (&sched.ps[i]) P();
+    p->id = static_cast<int>(i);
+    p->random = (i + 1) * 0x9e3779b97f4a7c15UL;
+  }
+
+  pthread_attr_t attr;
+  void* stack_base = nullptr;
+  size_t stack_size = 0;
+  if (host.pthread_getattr_np(pthread_self(), &attr) == 0) {
+    pthread_attr_getstack(&attr, &stack_base, &stack_size);
+    pthread_attr_destroy(&attr);
+  }
+
+  G* g = g_make();
+  if (!g) return "no memory";
+  g->tp = arch::thread_pointer();
+  g->kind = -1;
+  g->stack = {static_cast<char*>(stack_base), stack_size, 0};
+  g->id = sched.gs_made.fetch_add(1) + 1;
+  sched.gs_live.store(1);
+  inject_init(options.preempt_signal);
+  signal_init(g);
+  M* m = m_adopt_current();
+  if (!m) return "no memory";
+  preempt_off();
+  g->status.store(GStatus::Running);
+  g->m.store(m);
+  g->busy.store(1);
+  m->curg.store(g);
+  P* p = &sched.ps[0];
+  p->m.store(m);
+  p->status.store(PStatus::Running);
+  m->p.store(reinterpret_cast<uintptr_t>(p));
+  for (int i = sched.procs - 1; i > 0; i--) pidle_put(&sched.ps[i]);
+  tcb::adopt_main(g->tp);
+  tcb::wrap_setxid();
+  goshim_tls.tid = sys::gettid();
+  goshim_tls.g = g;
+  chaos_on = options.chaos != 0;
+  template_thread_start();
+  sysmon_start();
+  signal_start();
+  runtime_started = true;
+  preempt_on();
+  return nullptr;
+}
+
+}  // namespace goshim

@@ -1,0 +1,170 @@
+// The life of a thread (see life.h).
+//
+//   L1  The order of the end: program's destructors, robust mutexes, TCB contents, signals, then Exited, then the switch.
+//       After Exited is set a joiner may take the G for dead; what it does with the G's memory waits until the G is off
+//       its stack (G::busy).
+//   L2  Who recycles: the G itself if it was detached when it set Exited, else the joiner or the detacher that comes
+//       later. Exactly one of them sees both bits first.
+#include "thread/life.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#include "base/host.h"
+#include "park/park.h"
+#include "sched/internal.h"
+#include "sync/hooks.h"
+#include "tcb/tcb.h"
+#include "thread/cancel.h"
+#include "thread/signal.h"
+
+namespace goshim {
+namespace {
+
+// Destructor of each key, null if none. Written by key_created and key_deleted (release), read at thread ends (acquire).
+std::atomic<void (*)(void*)> destructors[PTHREAD_KEYS_MAX];
+std::atomic<uint32_t> keys_end{0};  // one above the highest key that ever had a destructor
+
+void run_key_destructors() {
+  for (int round = 0; round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
+    bool ran = false;
+    for (uint32_t key = 0; key < keys_end.load(std::memory_order_acquire); key++) {
+      void (*destructor)(void*) = destructors[key].load(std::memory_order_acquire);
+      if (!destructor) continue;
+      void* value = host.pthread_getspecific(key);
+      if (!value) continue;
+      host.pthread_setspecific(key, nullptr);
+      destructor(value);
+      ran = true;
+    }
+    if (!ran) return;
+  }
+}
+
+void thread_main(void* arg) {
+  auto* g = static_cast<G*>(arg);
+  preempt_on();
+  void* value = nullptr;
+  value = host.run_thread(g->start, g->arg, &g->result);
+  thread_finish(value);
+}
+
+}  // namespace
+
+void key_created(pthread_key_t key, void (*destructor)(void*)) {
+  if (key >= PTHREAD_KEYS_MAX) return;
+  destructors[key].store(destructor, std::memory_order_release);
+  uint32_t end = keys_end.load(std::memory_order_relaxed);
+  while (destructor && end <= key && !keys_end.compare_exchange_weak(end, key + 1, std::memory_order_release)) {
+  }
+}
+
+void key_deleted(pthread_key_t key) {
+  if (key < PTHREAD_KEYS_MAX) destructors[key].store(nullptr, std::memory_order_release);
+}
+
+int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*), void* arg) {
+  G* g;
+  void* top;
+  if (attr.user_stack) {
+    // The TCB lives in a small slot of its own, so that nothing of ours is in the program's memory once the G is off it.
+    g = g_take(round_up(tcb::footprint(), kPage), 0);
+    if (!g) return EAGAIN;
+    top = static_cast<char*>(attr.user_stack) + attr.stack_size;
+    tcb::set_stack(g->tp, attr.user_stack, attr.stack_size, 0);
+  } else {
+    g = g_take(attr.stack_size, attr.guard_size);
+    if (!g) return EAGAIN;
+    top = g->stack.top() - tcb::footprint();
+  }
+  g->user_stack = attr.user_stack;
+  g->user_stack_size = attr.user_stack ? attr.stack_size : 0;
+  g->start = start;
+  g->arg = arg;
+  g->result = nullptr;
+  g->joining.store(nullptr, std::memory_order_relaxed);
+  g->life.store(attr.detached ? uint32_t{kDetached} : 0, std::memory_order_relaxed);
+  g->name[0] = 0;
+  G* self = getg();
+  signal_g_create(g, attr.has_mask ? attr.mask : self ? self->sigmask.load(std::memory_order_relaxed) : 0);
+  // Before the G can run: it may be the one that reads *out.
+  *out = reinterpret_cast<pthread_t>(g->tp);
+  g_start(g, top, thread_main, g);
+  return 0;
+}
+
+[[noreturn]] void thread_finish(void* value) {
+  G* g = getg();
+  g->result = value;
+  if (host.call_tls_dtors) host.call_tls_dtors();
+  run_key_destructors();
+  if (sched.gs_live.fetch_sub(1, std::memory_order_acq_rel) == 1) host.exit(0);
+  sync_thread_exit(g);
+  tcb::retire(g->tp);
+  signal_g_exit(g);
+  preempt_off();
+  uint32_t life = g->life.fetch_or(kExited, std::memory_order_acq_rel);  // L1
+  if (life & kJoining) unpark_all(&g->life);
+  g_exit((life & kDetached) != 0);
+}
+
+int thread_join(G* g, void** result, Nanos deadline) {
+  G* self = getg();
+  if (g == self) return EDEADLK;
+  uint32_t life = g->life.load(std::memory_order_acquire);
+  if (deadline == 0) {
+    if (life & kDetached) return EINVAL;
+    if (!(life & kExited)) return EBUSY;
+  }
+  if (self) {
+    // Two Gs that join each other wait for ever.
+    if (g->joining.load(std::memory_order_acquire) == self) return EDEADLK;
+    self->joining.store(g, std::memory_order_release);
+  }
+  int error = 0;
+  do {
+    if (life & (kDetached | kJoining)) {
+      error = EINVAL;
+      break;
+    }
+  } while (!g->life.compare_exchange_weak(life, life | kJoining, std::memory_order_acq_rel));
+  while (!error && !(g->life.load(std::memory_order_acquire) & kExited)) {
+    ParkRequest request{
+        .key = &g->life,
+        .validate = [](void* ctx) { return (static_cast<G*>(ctx)->life.load(std::memory_order_acquire) & kExited) == 0; },
+        .before_sleep = nullptr,
+        .timed_out = nullptr,
+        .ctx = g,
+        .deadline = deadline,
+        .reason = WaitReason::Join,
+        .interruptible = true,
+        .token = 0,
+    };
+    ParkResult r = park(request);
+    if (r == ParkResult::TimedOut && !(g->life.load(std::memory_order_acquire) & kExited)) {
+      g->life.fetch_and(~static_cast<uint32_t>(kJoining), std::memory_order_acq_rel);
+      error = ETIMEDOUT;
+    } else if (r == ParkResult::Interrupted && cancel_pending()) {
+      g->life.fetch_and(~static_cast<uint32_t>(kJoining), std::memory_order_acq_rel);
+      if (self) self->joining.store(nullptr, std::memory_order_relaxed);
+      thread_test_cancel();
+    }
+  }
+  if (self) self->joining.store(nullptr, std::memory_order_relaxed);
+  if (error) return error;
+  if (result) *result = g->result;
+  g_wait_off_stack(g);
+  g_release(g);
+  return 0;
+}
+
+int thread_detach(G* g) {
+  uint32_t life = g->life.load(std::memory_order_acquire);
+  do {
+    if (life & (kDetached | kJoining)) return EINVAL;
+  } while (!g->life.compare_exchange_weak(life, life | kDetached, std::memory_order_acq_rel));
+  if (life & kExited) g_release(g);  // L2
+  return 0;
+}
+
+}  // namespace goshim

@@ -1,0 +1,37 @@
+// The life of a thread: create, join, detach, exit, thread-specific data destructors. Return values are POSIX error
+// numbers as glibc's pthread functions give them.
+#pragma once
+
+#include "sched/runtime.h"
+
+namespace goshim {
+
+// Bits of G::life. Exited is set once, by the G; Detached by detach or at creation; Joining while a joiner waits.
+enum Life : uint32_t { kExited = 1, kDetached = 2, kJoining = 4 };
+
+struct ThreadAttr {
+  size_t stack_size;             // usable bytes, TCB included
+  size_t guard_size;             // 0: no guard
+  void* user_stack = nullptr;    // lowest address of a stack that the program supplies
+  bool detached = false;
+  bool has_mask = false;         // signal mask given; else the creator's is inherited
+  uint64_t mask = 0;
+};
+
+// Makes a thread that runs start(arg). EAGAIN without memory. On a G or a foreign thread; preemption on.
+int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*), void* arg);
+
+// Waits for g to end, until deadline (CLOCK_MONOTONIC; kForever none, 0: only asks). EDEADLK, EINVAL, ESRCH, EBUSY (only
+// asked), ETIMEDOUT. A cancellation point unless it only asks.
+int thread_join(G* g, void** result, Nanos deadline);
+int thread_detach(G* g);
+
+// Ends the calling G: destructors, joiners, and, if it was the last, exit(0). For a thread whose start has returned
+// value or whose stack pthread_exit has unwound to the entry frame.
+[[noreturn]] void thread_finish(void* value);
+
+// Destructors of pthread keys; native keys hold the values.
+void key_created(pthread_key_t key, void (*destructor)(void*));
+void key_deleted(pthread_key_t key);
+
+}  // namespace goshim

@@ -1,0 +1,86 @@
+// The local run queue: one owner, many thieves, every G exactly once (twins of Go's TestRunqSteal and TestSchedLocalQueue).
+#include "sched/runq.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <thread>
+#include <vector>
+
+using namespace goshim;
+
+namespace {
+
+class Runq : public ::testing::Test {
+ protected:
+  std::unique_ptr<P> p = std::make_unique<P>();
+};
+
+TEST_F(Runq, GivesBackInOrder) {
+  std::vector<G> gs(kRunqSize);
+  for (G& g : gs) ASSERT_TRUE(runq_push(p.get(), &g));
+  for (G& g : gs) ASSERT_EQ(runq_pop(p.get()), &g);
+  EXPECT_EQ(runq_pop(p.get()), nullptr);
+  EXPECT_TRUE(runq_empty(p.get()));
+}
+
+TEST_F(Runq, RefusesTheTwoHundredAndFiftySeventh) {
+  std::vector<G> gs(kRunqSize + 1);
+  for (uint32_t i = 0; i < kRunqSize; i++) ASSERT_TRUE(runq_push(p.get(), &gs[i]));
+  EXPECT_FALSE(runq_push(p.get(), &gs[kRunqSize]));
+  G* batch[kRunqBatch];
+  EXPECT_EQ(runq_take_half(p.get(), batch), kRunqBatch);
+  EXPECT_EQ(batch[0], &gs[0]);
+  EXPECT_TRUE(runq_push(p.get(), &gs[kRunqSize]));
+}
+
+TEST_F(Runq, ThiefTakesTheOlderHalfRoundedUp) {
+  std::vector<G> gs(7);
+  for (G& g : gs) runq_push(p.get(), &g);
+  G* batch[kRunqBatch];
+  ASSERT_EQ(runq_grab(p.get(), batch), 4U);
+  for (int i = 0; i < 4; i++) EXPECT_EQ(batch[i], &gs[i]);
+  EXPECT_EQ(runq_pop(p.get()), &gs[4]);
+}
+
+TEST_F(Runq, RunnextCountsAsWork) {
+  G g;
+  EXPECT_TRUE(runq_empty(p.get()));
+  p->runnext.store(&g);
+  EXPECT_FALSE(runq_empty(p.get()));
+}
+
+TEST_F(Runq, LosesAndDoublesNothingUnderThieves) {
+  constexpr int kGs = 100000;
+  constexpr int kThieves = 3;
+  std::vector<G> gs(kGs);
+  std::vector<std::atomic<int>> seen(kGs);
+  auto note = [&](G* g) { seen[static_cast<size_t>(g - gs.data())].fetch_add(1); };
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> thieves;
+  for (int t = 0; t < kThieves; t++) {
+    thieves.emplace_back([&] {
+      G* batch[kRunqBatch];
+      while (!stop.load()) {
+        uint32_t n = runq_grab(p.get(), batch);
+        for (uint32_t i = 0; i < n; i++) note(batch[i]);
+      }
+    });
+  }
+  for (int i = 0; i < kGs; i++) {
+    while (!runq_push(p.get(), &gs[i])) {
+      G* batch[kRunqBatch];
+      uint32_t n = runq_take_half(p.get(), batch);
+      for (uint32_t k = 0; k < n; k++) note(batch[k]);
+    }
+    if (i % 3 == 0) {
+      if (G* g = runq_pop(p.get())) note(g);
+    }
+  }
+  while (G* g = runq_pop(p.get())) note(g);
+  stop = true;
+  for (auto& t : thieves) t.join();
+  for (int i = 0; i < kGs; i++) ASSERT_EQ(seen[i].load(), 1) << "G " << i;
+}
+
+}  // namespace
