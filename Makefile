@@ -82,6 +82,8 @@ FORMATTED := $(wildcard arch/*.h arch/*/*.h arch/*/*.cpp src/*/*.h src/*/*.cpp i
 TIDIED := $(filter %.cpp,$(RUNTIME_SOURCES) $(INTERPOSE_SOURCES))
 lint: $(TIDIED:%=$(B)/tidy/%) | need-lint
 	$(Q)clang-format --dry-run -Werror $(FORMATTED)
+	$(Q)! awk 'FNR == 1 || /clang-format on/ { off = 0 } /clang-format off/ { off = 1 } \
+	  !off && length > 120 { print FILENAME ":" FNR ": longer than 120 columns"; bad = 1 } END { exit !bad }' $(FORMATTED)
 	@echo "lint: $(words $(FORMATTED)) files formatted, $(words $(TIDIED)) files tidy"
 
 format: | need-lint
@@ -134,7 +136,9 @@ $(LIB): $(RUNTIME_OBJECTS) $(INTERPOSE_OBJECTS) tests/rules
 	$(Q)tests/rules $@.new $(RUNTIME_OBJECTS)
 	$(Q)mv $@.new $@
 
-# ---- unit tests: GoogleTest, one program a file, linked with the runtime's objects ----
+# ---- unit tests: GoogleTest, one program a file, linked with what it uses of the runtime ----
+
+# An archive, so that a test may define a stand-in (a fake scheduler) for a part of the runtime.
 
 define SANITIZED
 $(B)/obj-$(1)/%.o: % $(B)/flags | need-test
@@ -142,18 +146,26 @@ $(B)/obj-$(1)/%.o: % $(B)/flags | need-test
 	@$(if $(V),,echo "  $(CXX) -fsanitize=$(1) $$<")
 	$(Q)$(CXX) $$(if $$(filter %.S,$$<),$(INCLUDES) -g,$(LIB_FLAGS) -fsanitize=$(1)) -MMD -MP -c -o $$@ $$<
 
-$(B)/unit-$(1)/%: tests/unit/%.cpp $(RUNTIME_SOURCES:%=$(B)/obj-$(1)/%.o)
+$(B)/obj-$(1)/runtime.a: $(RUNTIME_SOURCES:%=$(B)/obj-$(1)/%.o)
+	$(Q)rm -f $$@ && ar rcs $$@ $$^
+
+$(B)/unit-$(1)/%: tests/unit/%.cpp $(B)/obj-$(1)/runtime.a
 	@mkdir -p $$(@D)
 	@$(if $(V),,echo "  $(CXX) -fsanitize=$(1) $$<")
-	$(Q)$(CXX) $(TEST_FLAGS) $(INCLUDES) -fsanitize=$(1) -MMD -MP -MF $$@.d -o $$@ $$(filter %.cpp %.o,$$^) -lgtest -lgtest_main
+	$(Q)$(CXX) $(TEST_FLAGS) $(INCLUDES) -fsanitize=$(1) -MMD -MP -MF $$@.d -o $$@ $$< $(B)/obj-$(1)/runtime.a -lgtest -lgtest_main
+
+.SECONDARY: $(RUNTIME_SOURCES:%=$(B)/obj-$(1)/%.o)
 endef
 $(eval $(call SANITIZED,thread))
 $(eval $(call SANITIZED,address))
 
-$(B)/unit/%: tests/unit/%.cpp $(RUNTIME_OBJECTS) | need-test
+$(B)/obj/runtime.a: $(RUNTIME_OBJECTS)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/unit/%: tests/unit/%.cpp $(B)/obj/runtime.a | need-test
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  $(CXX) $<")
-	$(Q)$(CXX) $(TEST_FLAGS) $(INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(RUNTIME_OBJECTS) -lgtest -lgtest_main
+	$(Q)$(CXX) $(TEST_FLAGS) $(INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(B)/obj/runtime.a -lgtest -lgtest_main
 
 # ---- behaviour tests: plain programs that know nothing of goshim; `// libs: a b` links them with -la -lb ----
 

@@ -43,27 +43,58 @@ long clone_thread(void* top, void* tp, void (*fn)(void*), void* arg, int* tid_wo
 
 // ---- injection: making an interrupted flow call a routine (see sched/inject.h) ----
 //
-// In a signal handler, uc is the ucontext_t* the kernel passed.
+// In a signal handler, uc is the ucontext_t* the kernel passed. An area holds the registers of one interrupted flow:
+// saved_size() bytes, 64-byte aligned.
+
+// Where the calling flow's no-preempt counter and request word lie, as distances from its thread pointer. Called once,
+// before any injection.
+void init_injection(ptrdiff_t nopreempt, ptrdiff_t pending);
 uintptr_t pc_of(const void* uc);
 uintptr_t sp_of(const void* uc);
-// True when the interrupted instruction lies in a stretch that must not be injected into (the tail of a restore).
+// Bytes that save_context() needs for this processor's whole register state. Constant after init_injection().
+size_t saved_size();
+// Copies the interrupted registers from uc into area and edits uc so that the handler's return enters
+// goshim_injected(area): on the interrupted stack, below its red zone, or on the stack that ends at top.
+void save_context(void* uc, void* area, void* top = nullptr);
+// Called by the port on the interrupted flow's stack; provided by sched/inject.cpp. When it returns, the registers in
+// area come back and the flow continues. On entry the no-preempt counter is raised; the last act before the registers
+// come back is to lower it, and if it is 0 then and the request word is not, to raise it and call again. In between
+// nobody else may write to area.
+extern "C" void goshim_injected(void* area);
+// True when the interrupted instruction lies behind that last act and before the flow's own first instruction. A request
+// that comes then must not save these registers: restart_restore() makes the port call goshim_injected(area) again, with
+// the area that is being restored. The caller raises the counter.
 bool in_critical_code(uintptr_t pc);
-// If uc stands inside goshim_syscall_unless() before the call took effect, makes it return -EINTR; true then.
+void restart_restore(void* uc, void* area);
+// If uc stands inside goshim_syscall_unless() before the call took effect, makes it return -EINTR. True if uc stands
+// there, or behind the call.
 bool interrupt_syscall(void* uc);
 // If uc shows a system call that just failed with EINTR only because of this signal, makes it run again.
 void rewind_interrupted_syscall(void* uc);
-// Bytes that save_context() needs for this processor's whole register state. Constant after init().
-size_t saved_size();
-// Copies the interrupted registers from uc into area (saved_size() bytes, 64-byte aligned) and edits uc so that the
-// handler's return enters goshim_injected(area) on the interrupted stack, below its red zone.
-void save_context(void* uc, void* area);
-// The registers in area as the program's handlers want to see them, and back (edited ones take effect).
+// If the flow in area stands before a system call that signals interrupt (the kernel has rewound it), makes it fail with
+// EINTR.
+void fail_restarted_syscall(void* area);
+// The registers in area as the program's handlers want to see them, and back (edited ones take effect). The ucontext's
+// floating-point pointer leads into area.
 void saved_to_ucontext(const void* area, void* ucontext);
 void ucontext_to_saved(const void* ucontext, void* area);
-// Called by the port on the interrupted flow's stack; provided by sched/inject.cpp. When it returns, the registers in
-// area are restored and the flow continues. On entry the no-preempt counter is raised; the last act before the
-// registers come back is to lower it.
-extern "C" void goshim_injected(void* area);
+// A ucontext of the caller's own registers, for handlers that run at a call and not at an interruption.
+void capture_ucontext(void* ucontext);
+// Runs fn(arg) on the stack that ends at top, and comes back.
+extern "C" void goshim_call_on_stack(void* top, void (*fn)(void*), void* arg);
+// rt_sigaction(2) for a handler of the runtime: the kernel's structure, with the port's own way back from a handler.
+// fn is SIG_DFL, SIG_IGN or a handler of three arguments. Returns what the kernel returns.
+long install_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask);
+
+// vfork(2): returns twice, on one stack, with errno set. Calls goshim_before_vfork() first and then, in the child and in the
+// parent, goshim_after_vfork() with the kernel's answer and what the former returned; its result is returned. Both are
+// provided by thread/fork.cpp.
+extern "C" int goshim_vfork();
+extern "C" int goshim_before_vfork();
+extern "C" int goshim_after_vfork(long result, int hidden);
+
+// At file scope: exports the function `name`, which is nothing but a jump to the function `target` of this library.
+//   GOSHIM_EXPORT_JUMP(name, target)               (macro, in port.h)
 
 // Hint of a spin loop.
 //   void pause()                                   (inline, in port.h)

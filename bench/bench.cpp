@@ -140,8 +140,11 @@ void create_parked(State& state) {
   std::vector<pthread_t> all(static_cast<size_t>(state.range(0)));
   while (state.KeepRunningBatch(state.range(0))) {
     for (auto& t : all) {
-      t = start([](void* p) -> void* { return sem_post(&static_cast<Gate*>(p)->done), wait(&static_cast<Gate*>(p)->open), p; },
-                &gate);
+      t = start(
+          [](void* p) -> void* {
+            return sem_post(&static_cast<Gate*>(p)->done), wait(&static_cast<Gate*>(p)->open), p;
+          },
+          &gate);
     }
     for (size_t i = 0; i < all.size(); i++) wait(&gate.done);
     state.PauseTiming();

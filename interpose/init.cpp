@@ -1,6 +1,11 @@
 // The constructor, and the start of the runtime at the first creation of a thread (D1).
 #include "interpose/init.h"
 
+#include <elf.h>
+#include <link.h>
+
+#include <cstring>
+
 #include "base/options.h"
 #include "base/print.h"
 #include "base/sys.h"
@@ -12,6 +17,30 @@ namespace {
 
 enum class State : uint32_t { Fresh, Starting, Started, Native };
 std::atomic<State> state{State::Fresh};
+
+// A Go program brings a scheduler of its own, which makes raw system calls and owns every signal (D13). It carries an
+// ELF note by "Go".
+bool is_go_program() {
+  bool found = false;
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* arg) {
+        for (int i = 0; i < info->dlpi_phnum; i++) {
+          const ElfW(Phdr)& ph = info->dlpi_phdr[i];
+          if (ph.p_type != PT_NOTE) continue;
+          auto* at = reinterpret_cast<const char*>(info->dlpi_addr + ph.p_vaddr);
+          const char* end = at + ph.p_memsz;
+          while (at + sizeof(ElfW(Nhdr)) <= end) {
+            auto* note = reinterpret_cast<const ElfW(Nhdr)*>(at);
+            const char* name = at + sizeof *note;
+            if (note->n_namesz >= 3 && std::memcmp(name, "Go", 3) == 0) *static_cast<bool*>(arg) = true;
+            at = name + round_up(note->n_namesz, 4) + round_up(note->n_descsz, 4);
+          }
+        }
+        return 1;  // the program is the first object; the others do not matter
+      },
+      &found);
+  return found;
+}
 
 }  // namespace
 
@@ -25,16 +54,17 @@ bool runtime_ensure() {
     if (fresh == State::Starting) return false;  // the probe thread itself, or a foreign thread meanwhile: natively
     return fresh == State::Started;
   }
-  options_read(environ);
   if (!options.enabled) {
     state.store(State::Native, std::memory_order_release);
     return false;
   }
-  const char* why = runtime_start();
+  const char* why = is_go_program() ? "this is a Go program, which has a scheduler of its own" : runtime_start();
   if (why) message("%s; running natively", why);
   state.store(why ? State::Native : State::Started, std::memory_order_release);
   return !why;
 }
+
+void runtime_forget() { state.store(State::Fresh, std::memory_order_release); }
 
 }  // namespace goshim
 

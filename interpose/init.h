@@ -12,4 +12,7 @@ inline bool runtime_running() { return runtime_started; }
 // which one line was written).
 bool runtime_ensure();
 
+// In the child of a fork: the next creation of a thread starts the runtime anew.
+void runtime_forget();
+
 }  // namespace goshim

@@ -13,7 +13,6 @@
 namespace goshim {
 
 Real real_table;
-Host host;
 
 namespace {
 
@@ -140,6 +139,7 @@ void resolve_real() {
 #undef OWN
 #undef NATIVE
   RESOLVE(host.clock_gettime, clock_gettime)
+  RESOLVE(host.errno_location, __errno_location)
   RESOLVE(host.pthread_create, pthread_create)
   RESOLVE(host.pthread_join, pthread_join)
   RESOLVE(host.pthread_attr_setstack, pthread_attr_setstack)

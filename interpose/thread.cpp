@@ -122,28 +122,28 @@ GOSHIM_EXPORT int pthread_create(pthread_t* out, const pthread_attr_t* attr, voi
 }
 
 GOSHIM_EXPORT int pthread_join(pthread_t t, void** result) {
-  if (!runtime_running() || !g_of(t)) return REAL(pthread_join)(t, result);
+  if (!g_of(t)) return REAL(pthread_join)(t, result);
   return join(t, result, kForever);
 }
 
 GOSHIM_EXPORT int pthread_tryjoin_np(pthread_t t, void** result) {
-  if (!runtime_running() || !g_of(t)) return REAL(pthread_tryjoin_np)(t, result);
+  if (!g_of(t)) return REAL(pthread_tryjoin_np)(t, result);
   return join(t, result, 0);
 }
 
 GOSHIM_EXPORT int pthread_timedjoin_np(pthread_t t, void** result, const timespec* abstime) {
-  if (!runtime_running() || !g_of(t)) return REAL(pthread_timedjoin_np)(t, result, abstime);
+  if (!g_of(t)) return REAL(pthread_timedjoin_np)(t, result, abstime);
   return join(t, result, deadline_of(CLOCK_REALTIME, abstime));
 }
 
 GOSHIM_EXPORT int pthread_clockjoin_np(pthread_t t, void** result, clockid_t clock, const timespec* abstime) {
-  if (!runtime_running() || !g_of(t)) return REAL(pthread_clockjoin_np)(t, result, clock, abstime);
+  if (!g_of(t)) return REAL(pthread_clockjoin_np)(t, result, clock, abstime);
   if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC) return EINVAL;
   return join(t, result, deadline_of(clock, abstime));
 }
 
 GOSHIM_EXPORT int pthread_detach(pthread_t t) {
-  if (!runtime_running() || !g_of(t)) return REAL(pthread_detach)(t);
+  if (!g_of(t)) return REAL(pthread_detach)(t);
   return thread_detach(g_of(t));
 }
 

@@ -21,3 +21,8 @@ inline void fence_after_rmw() { std::atomic_signal_fence(std::memory_order_seq_c
 inline uint64_t cycles() { return __builtin_ia32_rdtsc(); }
 
 }  // namespace goshim::arch
+
+#define GOSHIM_EXPORT_JUMP(name, target)                                     \
+  __asm__(".pushsection .text\n.globl " #name "\n.type " #name ", @function\n" \
+          #name ":\n.cfi_startproc\njmp " #target "\n.cfi_endproc\n"       \
+          ".size " #name ", .-" #name "\n.popsection");

@@ -14,6 +14,8 @@ namespace goshim {
 struct Host {
   // Anywhere: vDSO.
   int (*clock_gettime)(clockid_t, timespec*);
+  // Anywhere: an address in the caller's TCB.
+  int* (*errno_location)();
 
   // Only on a program's G with preemption on (they allocate, lock, or run program code).
   int (*pthread_create)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);

@@ -36,9 +36,14 @@ class Slab {
   void release(T* t) {
     LockGuard guard(lock_);
     t->slab_next = free_;
+    std::atomic_thread_fence(std::memory_order_release);  // a fork may come in between
     free_ = t;
   }
-  void reset_lock() { lock_.reset(); }
+  // For the child of a fork: somebody may have been in the middle of carving; what is left of the chunk is given up.
+  void reset_lock() {
+    lock_.reset();
+    left_ = 0;
+  }
 
  private:
   static constexpr size_t kChunk = 1 << 20;

@@ -7,6 +7,10 @@
 
 #include "base/host.h"
 
+namespace goshim {
+Host host;
+}
+
 namespace goshim::sys {
 
 void* map(size_t size, int prot, int extra_flags) {
@@ -23,7 +27,7 @@ long futex_wait(std::atomic<uint32_t>* word, uint32_t expected, Nanos until) {
 }
 
 Nanos clock_now(clockid_t clock) {
-  timespec ts;
+  timespec ts{};
   if (GOSHIM_UNLIKELY(!host.clock_gettime)) {
     call(SYS_clock_gettime, clock, &ts);
   } else {

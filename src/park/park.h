@@ -20,43 +20,61 @@ enum class ParkResult : uint32_t {
 };
 
 struct ParkRequest {
-  const void* key;                   // any address; the object's, by convention
-  bool (*validate)(void* ctx);       // under the lock, before queueing: true = go to sleep
-  void (*before_sleep)(void* ctx);   // after queueing, lock released, still running: e.g. unlock the mutex. May be null
-  void (*timed_out)(void* ctx, bool last_of_key);  // under the lock, when a time-out or interrupt removes us. May be null
+  const void* key;                  // any address; the object's, by convention
+  bool (*validate)(void* ctx);      // under the lock, before queueing: true = go to sleep
+  void (*before_sleep)(void* ctx);  // after queueing, lock released, still running: e.g. unlock the mutex. May be null
+  // Under the lock, when a time-out or interrupt removes us. key is the one we waited on last: unpark_requeue changes
+  // it. last_of_key: nobody else waits on it. May be null.
+  void (*timed_out)(void* ctx, const void* key, bool last_of_key);
   void* ctx;
-  Nanos deadline = kForever;         // of CLOCK_MONOTONIC
+  Nanos deadline = kForever;  // of CLOCK_MONOTONIC
   WaitReason reason = WaitReason::Futex;
-  bool interruptible = false;        // signals and cancellation may end the wait
-  uintptr_t token = 0;               // seen by unpark filters (futex bitset, reader or writer)
+  bool interruptible = false;  // signals and cancellation may end the wait
+  uintptr_t token = 0;         // seen by unpark filters (futex bitset, reader or writer)
+  bool front = false;          // to the head of the queue: for one that was woken in vain
+  bool signals_only = false;   // with interruptible: not a cancellation point, a pending request lets it sleep
 };
 
-// Parks the caller. Preemption may be on or off at entry; off nests: the G switches away with its counter raised.
-ParkResult park(const ParkRequest& r);
+// Parks the caller. Preemption may be on or off at entry; off nests: the G switches away with its counter raised, and
+// the wait cannot be interrupted. *gift is what the waker's done callback returned, 0 if there was none.
+ParkResult park(const ParkRequest& r, uint32_t* gift = nullptr);
 
 struct UnparkInfo {
   int unparked;    // how many were taken off the queue
   bool have_more;  // others still wait on the key
 };
 
-// Wakes the first waiter of key, if any. done runs under the lock before the waiter can run, also when there was none.
-UnparkInfo unpark_one(const void* key, void (*done)(void* ctx, UnparkInfo) = nullptr, void* ctx = nullptr);
+// Runs under the lock before any of the woken can run, also when there was none. What it returns is given to each of
+// them: so an object can be handed over, and the woken knows.
+using UnparkDone = uint32_t (*)(void* ctx, UnparkInfo info);
 
-// Wakes up to count waiters, first in first out.
+// Wakes the first waiter of key, if any.
+UnparkInfo unpark_one(const void* key, UnparkDone done = nullptr, void* ctx = nullptr);
+
+// Wakes up to count of those that wait on key now, first in first out. They go behind what is runnable already.
 int unpark_many(const void* key, int count);
 inline int unpark_all(const void* key) { return unpark_many(key, INT32_MAX); }
 
-// Looks at each waiter in turn, asking filter with its token.
+// Looks at each waiter in turn, asking filter with its token. Stop leaves it and all behind it.
 enum class Filter { Unpark, Skip, Stop };
-UnparkInfo unpark_filter(const void* key, Filter (*filter)(void* ctx, uintptr_t token),
-                         void (*done)(void* ctx, UnparkInfo), void* ctx);
+UnparkInfo unpark_filter(const void* key, Filter (*filter)(void* ctx, uintptr_t token), UnparkDone done, void* ctx);
 
-// Under both keys' locks: validate says whether to go on; then wakes up to wake waiters of from and moves up to move of
-// the rest, in order, to the tail of to. Returns -1 if validate refused, else the number woken plus moved; *woken if set.
-int unpark_requeue(const void* from, const void* to, int wake, int move, bool (*validate)(void* ctx), void* ctx,
-                   int* woken = nullptr);
+// Under both keys' locks: plan says how many of from's waiters to wake (negative: do nothing at all) and how many of
+// the rest to move, in order, to the tail of to's queue; done then tells what was done.
+struct RequeuePlan {
+  int wake;
+  int move;
+};
+struct RequeueInfo {
+  int woken;  // negative: plan refused, done was not called
+  int moved;
+  bool have_more;  // others still wait on from
+};
+RequeueInfo unpark_requeue(const void* from, const void* to, RequeuePlan (*plan)(void* ctx),
+                           void (*done)(void* ctx, RequeueInfo info), void* ctx);
 
 // Takes g off the queue it is parked on, if it is and allows it: it returns Interrupted. Any thread, preemption off.
+// The caller has set the request in g's Tls first (pending or interrupt), so that a G on its way into a queue sees it.
 void unpark_interrupt(G* g);
 
 // Sleeps until deadline. True if it slept to the end, false if interrupted.

@@ -39,6 +39,7 @@ struct Sched {
   P* ps = nullptr;         // the Ps; constant after start
   Nanos started_at = 0;
   int pid = 0;
+  long timer_slack = 0;    // the program's; goshim's own kernel threads have kMTimerSlack
 
   // Guards the queues and the idle lists. Taken for a few instructions; never while waiting.
   alignas(kCacheLine) Lock lock;
@@ -54,6 +55,10 @@ struct Sched {
   alignas(kCacheLine) std::atomic<int> n_idle_p{0};
   // Ms that look for work (invariant S1 in proc.cpp). Changed by anyone.
   std::atomic<int> n_spinning{0};
+  // Ms woken in a row that found nothing, and whether a wake-up was left to sysmon because of that (wake_for_ready in
+  // proc.cpp). Relaxed: hints.
+  std::atomic<uint32_t> n_futile{0};
+  std::atomic<bool> wake_owed{false};
 
   // Polling: the time of the last poll, 0 while an M blocks in the poller; and until when that one blocks.
   alignas(kCacheLine) std::atomic<Nanos> last_poll{1};
@@ -70,20 +75,29 @@ struct Sched {
 
   // Everything ever made.
   Lock all_lock;
-  G* all_gs = nullptr;             // all_lock for writers; links never change
+  // Pushed under all_lock, with release: fork's child and for_each_g() walk it as it is.
+  std::atomic<G*> all_gs{nullptr};
   std::atomic<M*> all_ms{nullptr};  // pushed by CAS
-  std::atomic<uint64_t> gs_made{0};
-  std::atomic<int> gs_live{0};
+  std::atomic<uint64_t> ids{1};  // the next id that no P has reserved
+  std::atomic<int> gs_live{0};  // Gs that have not ended, main included
   std::atomic<int> ms{0};
-  std::atomic<uint32_t> next_tid{0};
+
+  // In the child of a fork (thread/fork.cpp).
+  G* survivor = nullptr;    // the G that forked, null for a foreign thread; constant
+  uint64_t first_id = 0;    // Gs with a lower id were left behind; constant
+  G* orphans = nullptr;     // all_lock: those of them whose stacks may be used again, linked by all_link
 };
 
 extern Sched sched;
+
+constexpr long kMTimerSlack = 1;  // nanoseconds: thieves sleep for microseconds, and timers are to be exact
 
 // ---- proc.cpp ----
 // Puts the running G on the global tail and switches; for preemption. Preemption off.
 void sched_preempted();
 void wakep();
+void pay_owed_wake();  // sysmon: what wake_for_ready() left to it
+bool wakes_are_thrifty();
 void startm(P* p, bool spinning);
 void handoffp(P* p);
 void pidle_put(P* p);  // sched.lock held
@@ -94,8 +108,11 @@ void wake_poller(Nanos when);
 // Gs that some M found ready, linked by schedlink: queues them all and wakes enough Ms. Preemption off, no P needed.
 void inject_list(GQueue* list);
 
-int fresh_tid();
+uint64_t fresh_id();        // preemption off
+int virtual_tid(uint64_t id);
 G* g_make();  // a G structure without stack and TCB, on the list of all; null when memory is exhausted
+void g_list(G* g);         // puts it on that list
+void proc_after_fork_child();
 
 // ---- m.cpp ----
 // Starts the thread that clones Ms.
@@ -107,10 +124,12 @@ M* m_adopt_current();
 // Any other kernel thread of goshim (sysmon, the signal receiver): own stack and TCB; false if the kernel refuses.
 bool helper_thread_start(void (*fn)(void*), void* arg, int* tid);
 [[noreturn]] void m_end(M* m);
+void m_after_fork_child();
 
 // ---- sysmon.cpp ----
 void sysmon_start();
 void sysmon_wake();
+void sysmon_after_fork_child();
 inline void sysmon_poke() {
   if (GOSHIM_UNLIKELY(sched.sysmon_asleep.load(std::memory_order_relaxed) != 0)) sysmon_wake();
 }

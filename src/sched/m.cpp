@@ -80,7 +80,7 @@ void list_m(M* m) {
 
 void thread_setup(char* mapping) {
   inject_init_thread(mapping + kGuard, kAltStack);
-  sys::call(SYS_prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0);  // short sleeps of thieves and exact timers
+  sys::call(SYS_prctl, PR_SET_TIMERSLACK, kMTimerSlack, 0, 0, 0);
 }
 
 void m_main(void* arg) {
@@ -191,8 +191,26 @@ M* m_adopt_current() {
   m->own_tcb = arch::thread_pointer();
   list_m(m);
   arch::make_context(&m->g0->ctx, g0_top(m->stack), [](void* arg) { schedule_loop(static_cast<M*>(arg)); }, m);
+  sched.timer_slack = sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
   thread_setup(m->stack);
   return m;
+}
+
+void m_after_fork_child() {
+  m_slab.reset_lock();
+  g0_slab.reset_lock();
+  template_lock.reset();
+  wanted = nullptr;
+  ended.head.store(nullptr, std::memory_order_relaxed);
+  M* m = sched.all_ms.exchange(nullptr, std::memory_order_relaxed);
+  sched.ms.store(0, std::memory_order_relaxed);
+  while (m) {
+    M* next = m->all_link;
+    sys::unmap(m->stack, mapping_size());
+    g0_slab.release(new (m->g0) G());
+    m_slab.release(new (m) M());
+    m = next;
+  }
 }
 
 // Its locked G has ended (D13). The process's first kernel thread cannot end without becoming a zombie that the

@@ -55,8 +55,11 @@ namespace {
 constexpr uint32_t kGlobalTick = 61;   // every 61st slice starts from the global queue, or two Gs could starve it
 constexpr uint32_t kTimerTick = 16;    // quick switches between looks at the clock
 constexpr int kDeadLocal = 64;         // dead Gs a P keeps by kind; half moves when it is full
+constexpr uint64_t kIdBatch = 64;
 constexpr int kStealRounds = 4;
-constexpr int kRunnextPause = 3;       // microseconds that a thief leaves a running P's runnext alone
+constexpr Nanos kRunnextPause = 3 * kMicrosecond;  // for which a thief leaves a running P's runnext alone
+constexpr uint32_t kFutileWakes = 8;   // wake-ups in vain before ready() becomes thrifty with them
+constexpr uint32_t kThriftyEvery = 64;
 
 uint64_t next_random(P* p) {
   uint64_t x = p->random;
@@ -175,7 +178,9 @@ G* quick_next(P* p, bool* inherit) {
                       sched.runq_size.load(std::memory_order_relaxed) != 0)) {
     return nullptr;
   }
-  if (++p->quick % kTimerTick == 0) {
+  uint32_t looks = p->looks.load(std::memory_order_relaxed) + 1;
+  p->looks.store(looks, std::memory_order_relaxed);
+  if (looks % kTimerTick == 0) {
     Nanos first = p->timers.first.load(std::memory_order_relaxed);
     if (first != kForever && first <= sys::nanotime()) return nullptr;
   }
@@ -308,8 +313,10 @@ G* steal(M* m, P* p) {
       if (!next) continue;
       if (victim->status.load(std::memory_order_relaxed) == PStatus::Running) {
         // The victim is likely about to park and run it itself: taking it now would move a pair that works together apart.
-        timespec pause{0, kRunnextPause * kMicrosecond};
-        sys::call(SYS_nanosleep, &pause, nullptr);
+        // Only what has waited for the whole pause behind one and the same G is taken.
+        uint32_t looks = victim->looks.load(std::memory_order_relaxed);
+        for (Nanos end = sys::nanotime() + kRunnextPause; sys::nanotime() < end;) arch::pause();
+        if (victim->looks.load(std::memory_order_relaxed) != looks) continue;
         next = victim->runnext.load(std::memory_order_acquire);
         if (!next) continue;
       }
@@ -388,6 +395,7 @@ G* find_runnable(M* m) {
     if (was_spinning) {
       m->spinning = false;
       sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
+      sched.n_futile.fetch_add(1, std::memory_order_relaxed);
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) || sched.urgent_size.load(std::memory_order_relaxed)) {
@@ -425,8 +433,22 @@ G* find_runnable(M* m) {
 
 void reset_spinning(M* m) {
   m->spinning = false;
+  sched.n_futile.store(0, std::memory_order_relaxed);
   sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
   wakep();  // S1: the chain
+}
+
+// The wake-up of ready(). Waking a core costs more than a hundred hand-overs, and where Gs work in turns (a lock, a pair)
+// the woken M finds nothing. So after some futile wake-ups in a row only every 64th is done, and the others are left to
+// sysmon, which then looks every millisecond. This bends S2, and is safe because the caller's P is running: the G will
+// run there at the latest when the slice ends.
+void wake_for_ready(P* p) {
+  if (sched.n_idle_p.load(std::memory_order_relaxed) != 0 && sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes &&
+      ++p->wakes_skipped % kThriftyEvery != 0) {
+    if (!sched.wake_owed.load(std::memory_order_relaxed)) sched.wake_owed.store(true, std::memory_order_relaxed);
+    return;
+  }
+  wakep();
 }
 
 }  // namespace
@@ -502,6 +524,12 @@ void wakep() {
     return;
   }
   startm(nullptr, true);
+}
+
+bool wakes_are_thrifty() { return sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes; }
+
+void pay_owed_wake() {
+  if (sched.wake_owed.exchange(false, std::memory_order_relaxed) && any_runq()) wakep();
 }
 
 void handoffp(P* p) {
@@ -595,6 +623,8 @@ void ready(G* g) {
   if (GOSHIM_LIKELY(p != nullptr)) {
     put_next(p, g);
     arch::fence_after_rmw();  // S2
+    wake_for_ready(p);
+    return;
   } else if (self && self->m.load(std::memory_order_relaxed)->urgent) {
     ready_urgent(g);
     return;
@@ -773,7 +803,8 @@ static void region_leave(G* g) {
 void region_exit() {
   preempt_off();
   G* g = getg();
-  if (g->region_depth && --g->region_depth == 0) region_leave(g);
+  // Neither in the child of a fork that was made inside the region.
+  if (g && g->region_depth && --g->region_depth == 0) region_leave(g);
   preempt_on();
 }
 
@@ -902,29 +933,64 @@ void dead_put(G* g) {
 
 }  // namespace
 
-int fresh_tid() {
-  // Virtual thread ids: above the kernel's largest pid, below 2^28, reused only after 2^27 threads.
-  constexpr uint32_t kFirst = 1U << 23;
-  constexpr uint32_t kCount = (1U << 28) - kFirst - 1;
-  return static_cast<int>(kFirst + 1 + sched.next_tid.fetch_add(1, std::memory_order_relaxed) % kCount);
+uint64_t fresh_id() {
+  G* self = getg();
+  P* p = self ? m_p(self->m.load(std::memory_order_relaxed)) : nullptr;
+  if (!p) return sched.ids.fetch_add(1, std::memory_order_relaxed);
+  if (p->next_id == p->id_end) {
+    p->next_id = sched.ids.fetch_add(kIdBatch, std::memory_order_relaxed);
+    p->id_end = p->next_id + kIdBatch;
+  }
+  return p->next_id++;
+}
+
+// Above the kernel's largest pid, below 2^28 (D2); used again only after 2^27 threads.
+int virtual_tid(uint64_t id) {
+  constexpr uint32_t kFirst = (1U << 23) + 1;
+  constexpr uint32_t kCount = (1U << 28) - kFirst;
+  return static_cast<int>(kFirst + id % kCount);
 }
 
 G* g_make() {
   G* g = g_slab.take();
   if (!g) return nullptr;
-  LockGuard hold(sched.all_lock);
-  g->all_link = sched.all_gs;
-  sched.all_gs = g;
+  g_list(g);
   return g;
+}
+
+void g_list(G* g) {
+  LockGuard hold(sched.all_lock);
+  g->all_link = sched.all_gs.load(std::memory_order_relaxed);
+  sched.all_gs.store(g, std::memory_order_release);
+}
+
+// Gives the stack slot of one G that a fork left behind back for use. Preemption off.
+static void orphan_reclaim() {
+  G* g;
+  {
+    LockGuard hold(sched.all_lock);
+    g = sched.orphans;
+    if (g) sched.orphans = g->all_link;
+  }
+  if (!g || g->kind < 0 || !g->tp) return;  // main, an earlier survivor, or not complete when the fork came
+  stack::release(g->stack);
+  g_slab.release(new (g) G());
+}
+
+void proc_after_fork_child() {
+  kind_lock.reset();
+  g_slab.reset_lock();
 }
 
 G* g_take(size_t stack_size, size_t guard_size) {
   int kind = kind_of(stack_size, guard_size);
+  uint64_t id;
   G* g;
   {
     NoPreempt guard;
     g = dead_get(kind, stack_size, guard_size);
     if (g) wait_busy(g);
+    id = fresh_id();
   }
   if (g) {
     tcb::reset(g->tp);
@@ -932,6 +998,7 @@ G* g_take(size_t stack_size, size_t guard_size) {
     stack::Stack s;
     {
       NoPreempt guard;
+      if (GOSHIM_UNLIKELY(sched.orphans != nullptr)) orphan_reclaim();
       if (!stack::take(stack_size, guard_size, &s)) return nullptr;
       g = g_make();
       if (!g) {
@@ -945,20 +1012,19 @@ G* g_take(size_t stack_size, size_t guard_size) {
     if (!g->tp) {
       NoPreempt guard;
       stack::release(s);
-      g_slab.release(g);
-      return nullptr;
+      return nullptr;  // g stays on the list of all, without a TCB
     }
     tcb::set_stack(g->tp, s.base, s.size, s.guard);
   }
   Tls* tls = tls_of(g);
-  int tid = fresh_tid();
-  tls->g = g;
+  int tid = virtual_tid(id);
+  tls->g = tls->owner = g;
   tls->nopreempt = 1;
   tls->pending.store(0, std::memory_order_relaxed);
   tls->interrupt.store(0, std::memory_order_relaxed);
   tls->tid = tid;
   tcb::set_tid(g->tp, tid);
-  g->id = sched.gs_made.fetch_add(1, std::memory_order_relaxed) + 1;
+  g->id = id;
   g->status.store(GStatus::Dead, std::memory_order_relaxed);
   g->region_depth = 0;
   g->wait_reason = WaitReason::None;
@@ -1004,7 +1070,9 @@ void g_release(G* g) {
 int max_procs() { return sched.procs; }
 
 void stats(Stats* out) {
-  out->gs_made = static_cast<long>(sched.gs_made.load());
+  uint64_t reserved = 0;
+  for (int i = 0; i < sched.procs; i++) reserved += sched.ps[i].id_end - sched.ps[i].next_id;
+  out->gs_made = static_cast<long>(sched.ids.load() - 1 - reserved);
   out->gs_live = sched.gs_live.load();
   out->ms = sched.ms.load();
   out->ps = sched.procs;
@@ -1017,12 +1085,7 @@ void stats(Stats* out) {
 }
 
 void for_each_g(void (*fn)(G*, void*), void* arg) {
-  G* g;
-  {
-    LockGuard hold(sched.all_lock);
-    g = sched.all_gs;
-  }
-  for (; g; g = g->all_link) fn(g, arg);
+  for (G* g = sched.all_gs.load(std::memory_order_acquire); g; g = g->all_link) fn(g, arg);
 }
 
 // -- chaos --

@@ -36,7 +36,9 @@ struct Tls {
   std::atomic<uint32_t> pending;
   // Non-zero when a blocking system call must return at once with EINTR: a signal or a cancellation is waiting.
   std::atomic<uint32_t> interrupt;
-  int tid;  // virtual thread id of the G (the pid for the main G); 0 in a foreign thread
+  int tid;  // virtual thread id of the G (the pid for the main G); 0 in a foreign thread until asked for
+  // What others find by this TCB's pthread_t: g, also while g is hidden from a child of vfork, which runs on this TCB.
+  G* owner;
 };
 
 extern "C" __thread Tls goshim_tls __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -93,6 +95,10 @@ struct alignas(kCacheLine) G {
   Nanos wait_since = 0;     // set by sysmon's first sighting, for the dump; 0 = not sighted
   uint32_t wake_value = 0;  // left by the waker for the woken (a ParkResult)
   Timer timer;              // its time-out or sleep
+  // The key whose queue it is in, and its place there; null when in none. Written under the lock of that key's bucket
+  // (release); read without it by unpark_interrupt (acquire), which rechecks under the lock.
+  std::atomic<const void*> park_key{nullptr};
+  void* park_place = nullptr;
 
   // -- blocking regions; owned by the G --
   uint32_t region_depth = 0;
@@ -162,7 +168,14 @@ struct alignas(kCacheLine) P {
   G* dead[kStackKinds] = {};
   int ndead[kStackKinds] = {};
 
-  uint32_t quick = 0;  // switches since the timers were looked at; owner only
+  // Ids for new Gs, [next_id, id_end): taken from sched.ids a batch at a time; owner only, read by stats().
+  uint64_t next_id = 0;
+  uint64_t id_end = 0;
+
+  // Looks into the local queue (about one for each switch). Owner writes; thieves read it to see that the owner still
+  // runs the same G (relaxed: a guess).
+  std::atomic<uint32_t> looks{0};
+  uint32_t wakes_skipped = 0;  // see wake_for_ready() in proc.cpp; owner only
 
   uint64_t random = 0;  // xorshift state; owner only
 
@@ -247,7 +260,7 @@ class NoPreempt {
 inline G* g_of(pthread_t t) {
   char* self = reinterpret_cast<char*>(arch::thread_pointer());
   ptrdiff_t offset = reinterpret_cast<char*>(&goshim_tls) - self;
-  return reinterpret_cast<Tls*>(reinterpret_cast<char*>(t) + offset)->g;
+  return reinterpret_cast<Tls*>(reinterpret_cast<char*>(t) + offset)->owner;
 }
 inline Tls* tls_of(G* g) {
   ptrdiff_t offset = reinterpret_cast<char*>(&goshim_tls) - reinterpret_cast<char*>(arch::thread_pointer());

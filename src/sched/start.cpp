@@ -11,27 +11,42 @@
 #include "sched/inject.h"
 #include "sched/internal.h"
 #include "tcb/tcb.h"
+#include "thread/fork.h"
+#include "thread/life.h"
 #include "thread/signal.h"
 
 namespace goshim {
 
-const char* runtime_start() {
+namespace {
+
+// What holds for the children of this process too. Null on success.
+const char* learn() {
   arch::init();
   if (const char* why = tcb::learn()) return why;
   stack::init();
-  sched.pid = sys::getpid();
   sched.started_at = sys::nanotime();
   sched.procs = options.max_procs ? options.max_procs : default_max_procs();
   auto procs = static_cast<size_t>(sched.procs);
   void* ps = sys::map(procs * sizeof(P), PROT_READ | PROT_WRITE);
   if (!ps) return "no memory";
   sched.ps = static_cast<P*>(ps);
-  for (size_t i = 0; i < procs; i++) {
-    P* p = new (&sched.ps[i]) P();
-    p->id = static_cast<int>(i);
-    p->random = (i + 1) * 0x9e3779b97f4a7c15UL;
-  }
+  return nullptr;
+}
 
+// The G of the calling thread: a new one or, where a fork has left it alone, the one it was before (F3 in thread/fork.cpp).
+G* adopt_current_thread() {
+  G* g = sched.survivor;
+  if (g && g->tp == arch::thread_pointer()) {
+    g_list(g);
+    g->life.store(g->life.load(std::memory_order_relaxed) & kDetached, std::memory_order_relaxed);
+    g->joining.store(nullptr, std::memory_order_relaxed);
+    g->region_depth = 0;
+    g->locked_m = nullptr;
+    g->lock_count = 0;
+    g->timer.heap.store(nullptr, std::memory_order_relaxed);
+    g->timer.firing.store(0, std::memory_order_relaxed);
+    return g;
+  }
   pthread_attr_t attr;
   void* stack_base = nullptr;
   size_t stack_size = 0;
@@ -40,12 +55,28 @@ const char* runtime_start() {
     pthread_attr_destroy(&attr);
   }
 
-  G* g = g_make();
-  if (!g) return "no memory";
+  g = g_make();
+  if (!g) return nullptr;
   g->tp = arch::thread_pointer();
   g->kind = -1;
   g->stack = {static_cast<char*>(stack_base), stack_size, 0};
-  g->id = sched.gs_made.fetch_add(1) + 1;
+  return g;
+}
+
+}  // namespace
+
+const char* runtime_start() {
+  if (sched.ps) fork_rebuild();
+  else if (const char* why = learn()) return why;
+  sched.pid = sys::getpid();
+  for (int i = 0; i < sched.procs; i++) {
+    P* p = new (&sched.ps[i]) P();
+    p->id = i;
+    p->random = (static_cast<uint64_t>(i) + 1) * 0x9e3779b97f4a7c15UL;
+  }
+  G* g = adopt_current_thread();
+  if (!g) return "no memory";
+  g->id = fresh_id();
   sched.gs_live.store(1);
   inject_init(options.preempt_signal);
   signal_init(g);
@@ -64,7 +95,7 @@ const char* runtime_start() {
   tcb::adopt_main(g->tp);
   tcb::wrap_setxid();
   goshim_tls.tid = sys::gettid();
-  goshim_tls.g = g;
+  goshim_tls.g = goshim_tls.owner = g;
   chaos_on = options.chaos != 0;
   template_thread_start();
   sysmon_start();

@@ -25,6 +25,7 @@ namespace {
 
 constexpr Nanos kMinSleep = 20 * kMicrosecond;
 constexpr Nanos kMaxSleep = 10 * kMillisecond;
+constexpr Nanos kThriftySleep = kMillisecond;  // while ready() leaves wake-ups to sysmon
 constexpr int kEagerRounds = 50;            // idle rounds before the sleep doubles
 constexpr Nanos kSlice = 10 * kMillisecond;
 constexpr Nanos kHogSlice = kMillisecond;   // what a G may use up when a timer or I/O made another one ready
@@ -77,7 +78,7 @@ bool others_wait(P* p) {
          p->timers.first.load(std::memory_order_relaxed) <= sys::nanotime();
 }
 
-// One round over all Ps; the number of Ps taken or Gs preempted.
+// One round over all Ps; 0 if there was no reason to look again soon.
 int retake(Nanos now) {
   int acted = 0;
   for (int i = 0; i < sched.procs; i++) {
@@ -114,6 +115,8 @@ int retake(Nanos now) {
       if (p->seen_syscalltick != tick) {
         p->seen_syscalltick = tick;
         p->seen_syscall_when = now;
+        // Short calls in a row would escape for ever from a sysmon that looks every 10 ms, and Gs wait behind them.
+        if (!runq_empty(p)) acted++;
         continue;
       }
       p->region_stale.store(true, std::memory_order_relaxed);
@@ -180,7 +183,8 @@ void sysmon_main(void*) {
   for (;;) {
     if (idle == 0) delay = kMinSleep;
     else if (idle > kEagerRounds) delay *= 2;
-    if (delay > kMaxSleep) delay = kMaxSleep;
+    Nanos longest = wakes_are_thrifty() ? kThriftySleep : kMaxSleep;
+    if (delay > longest) delay = longest;
     Nanos now = sys::nanotime();
     Nanos timer = next_timer();
     bool all_idle = sched.n_idle_p.load(std::memory_order_relaxed) == sched.procs;
@@ -198,6 +202,7 @@ void sysmon_main(void*) {
       run_late_timers(now);
       if (sched.urgent_size.load(std::memory_order_relaxed)) preempt_longest(now);
     }
+    pay_owed_wake();
     if (retake(now)) idle = 0;
     else idle++;
     if (now >= trace_next) {
@@ -216,6 +221,11 @@ void sysmon_wake() {
   if (!sched.sysmon_woken.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
   sched.sysmon_asleep.store(0, std::memory_order_relaxed);
   sys::futex_wake(&sched.sysmon_asleep, 1);
+}
+
+void sysmon_after_fork_child() {
+  if (task_dir >= 0) sys::close(task_dir);  // the parent's
+  task_dir = -1;
 }
 
 void sysmon_start() {

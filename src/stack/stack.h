@@ -12,7 +12,7 @@ struct Stack {
   char* top() const { return base + size; }
 };
 
-// Reads RLIMIT_STACK and options; probes MADV_GUARD_INSTALL. Called once at start.
+// Reads RLIMIT_STACK and options; probes MADV_GUARD_INSTALL. Called at start, before take().
 void init();
 
 // The size of a thread made without an attribute (glibc's rule: RLIMIT_STACK, 2 MB if unlimited), and its guard.

@@ -29,20 +29,36 @@ void set_tid(void* tp, int tid);
 int tid(const void* tp);
 
 // A dying G, on its own TCB with preemption on, after all destructors: frees what glibc would free at thread exit
-// (dynamic TLS blocks, resolver state, strerror buffers, TSD blocks ...). Calls libc's allocator.
+// (dynamic TLS blocks, resolver state, pending dlerror, TSD blocks) and gives all TLS variables their initial values,
+// goshim_tls apart. malloc's caches stay for the next G. Calls libc's allocator; the G must not call libc afterwards.
 void retire(void* tp);
 
-// Makes a retired TCB as good as new: initial TLS images, errno, locale, dlerror state, TSD, cancellation state.
-// No libc call, any context. new_locale etc. are those of a new glibc thread (global locale).
+// Makes a retired TCB as good as new: struct pthread (TSD, cancellation and resolver state, robust list) and the global
+// locale's tables. goshim_tls and the tid are left to the caller. No libc call, any context.
 void reset(void* tp);
 
 // Gives a retired TCB up: unlinks it and frees its dtv. The memory may be reused or unmapped afterwards. On a program's
 // thread only.
 void destroy(void* tp);
 
-// A TCB for an M's g0 or another kernel thread of goshim: no libc call, no dynamic TLS, linked into glibc's list with
-// the kernel tid set by set_tid, so that set*id() reaches it. The memory must be zero.
+// A TCB for an M's g0 or another kernel thread of goshim: no libc call, no dynamic TLS, linked into glibc's list so that
+// set*id() reaches it. The memory must be zero. Preemption off, a g0, or a foreign thread; null if memory is exhausted.
 void* create_for_kernel_thread(void* top);
+
+// Where the kernel is to write the thread id at clone(): so that set*id() knows a kernel thread from its first moment.
+int* tid_word(void* tp);
+
+// The first and the last call of such a kernel thread, on itself. begin: says its tid, registers its robust list. end:
+// takes its TCB off glibc's lists; may sleep, so it must hold no P. relink: lists the TCB again for its next kernel
+// thread, after end or after a fork; context as create_for_kernel_thread().
+void begin_kernel_thread();
+void end_kernel_thread();
+void relink_kernel_thread(void* tp);
+
+// Around each call of a set*id() function of libc, on a G: no preemption in between, and kernel threads that are being
+// made wait until they can be reached.
+void setxid_enter();
+void setxid_leave();
 
 // Wraps glibc's handler of signal 33 (set*id for all threads), so that it runs on the TCB glibc's lists hold for this
 // kernel thread (M::own_tcb). Called once at start, after learn().
@@ -55,8 +71,9 @@ std::atomic<int>* cancel_word(void* tp);
 // the calling kernel thread's rseq area. Called once on the main thread at start.
 void adopt_main(void* tp);
 
-// In the child of a fork, on the surviving G: glibc has dropped every other TCB from its lists. Forgets them and makes
-// the survivor's links and multiple_threads right. relink() puts one cached TCB back on the list for reuse.
+// In the child of a fork, on the surviving G, preemption off: every other TCB is dropped from glibc's list (fork does
+// that, _Fork does not). relink() puts that of a G back which was dead at the fork, before reset(); on a program's thread
+// with preemption on. A G that was alive at the fork left malloc's caches half-changed: its TCB must not be used again.
 void after_fork_child(void* tp);
 void relink(void* tp);
 

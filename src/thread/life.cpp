@@ -16,6 +16,7 @@
 #include "sync/hooks.h"
 #include "tcb/tcb.h"
 #include "thread/cancel.h"
+#include "thread/fork.h"
 #include "thread/signal.h"
 
 namespace goshim {
@@ -94,11 +95,11 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
 }
 
 [[noreturn]] void thread_finish(void* value) {
-  G* g = getg();
-  g->result = value;
+  G* g = getg();  // null in the child of a fork, where nobody can join
+  if (g) g->result = value;
   if (host.call_tls_dtors) host.call_tls_dtors();
   run_key_destructors();
-  if (sched.gs_live.fetch_sub(1, std::memory_order_acq_rel) == 1) host.exit(0);
+  if (!g || sched.gs_live.fetch_sub(1, std::memory_order_acq_rel) == 1) host.exit(0);
   sync_thread_exit(g);
   tcb::retire(g->tp);
   signal_g_exit(g);
@@ -109,6 +110,10 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
 }
 
 int thread_join(G* g, void** result, Nanos deadline) {
+  if (GOSHIM_UNLIKELY(fork_orphan(g))) {
+    if (result) *result = g->result;
+    return 0;
+  }
   G* self = getg();
   if (g == self) return EDEADLK;
   uint32_t life = g->life.load(std::memory_order_acquire);
@@ -159,6 +164,7 @@ int thread_join(G* g, void** result, Nanos deadline) {
 }
 
 int thread_detach(G* g) {
+  if (GOSHIM_UNLIKELY(fork_orphan(g))) return 0;
   uint32_t life = g->life.load(std::memory_order_acquire);
   do {
     if (life & (kDetached | kJoining)) return EINVAL;

@@ -1,4 +1,3 @@
-// libs: tlslib
 // Shows that loading and unloading libraries, looking up symbols and unwinding, in several threads at once, does not
 // disturb threads that run, sleep or throw meanwhile; a library whose thread_local lives in a thread stays loaded.
 #include "check.h"

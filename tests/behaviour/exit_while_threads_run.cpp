@@ -38,7 +38,11 @@ void start_threads() {
           CHECK(read(ends[0], &byte, 1) <= 0);
           break;
         default:
-          for (;;) free(malloc(100));
+          for (;;) {
+            void* block = malloc(100);
+            asm volatile("" : : "r"(block) : "memory");
+            free(block);
+          }
       }
     });
   }

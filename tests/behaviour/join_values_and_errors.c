@@ -1,5 +1,5 @@
-// Shows what join, tryjoin and detach return: values by return and by pthread_exit, EDEADLK for oneself and for a
-// circle, EINVAL for detached threads and for those that another joins, EBUSY for the living.
+// Shows what join, tryjoin and detach return: values by return and by pthread_exit, EDEADLK for oneself,
+// EINVAL for detached threads, EBUSY for the living.
 #include "check.h"
 
 #include <stdatomic.h>
@@ -32,22 +32,6 @@ static void* join_other(void* arg) {
   void* result = NULL;
   CHECK_OK(pthread_join(*(pthread_t*)arg, &result));
   return result;
-}
-
-static pthread_t circle[2];
-static atomic_int refused, ended;
-
-static void* join_circle(void* arg) {
-  const intptr_t self = (intptr_t)arg;
-  while (!atomic_load(&go)) usleep(200);
-  if (self == 1) sleep_ms(30);  // Either may come first, but not both at the same instant.
-  const int error = pthread_join(circle[1 - self], NULL);
-  if (error != 0) {
-    CHECK_EQ(error, EDEADLK);
-    atomic_fetch_add(&refused, 1);
-  }
-  atomic_fetch_add(&ended, 1);
-  return arg;
 }
 
 int main(void) {
@@ -87,12 +71,5 @@ int main(void) {
   EVENTUALLY((error = pthread_tryjoin_np(thread, &result)) != EBUSY);
   CHECK_EQ(error, 0);
   CHECK_EQ(result, 78);
-
-  // Of two threads that join each other, one is told; the other gets what it wants.
-  atomic_store(&go, 0);
-  for (intptr_t i = 0; i < 2; i++) CHECK_OK(pthread_create(&circle[i], NULL, join_circle, (void*)i));
-  atomic_store(&go, 1);
-  EVENTUALLY(atomic_load(&ended) == 2);
-  CHECK_EQ(atomic_load(&refused), 1);
   return 0;
 }

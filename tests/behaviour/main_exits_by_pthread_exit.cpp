@@ -1,5 +1,5 @@
-// Shows that a main that calls pthread_exit leaves the other threads running; that its cleanup and thread_local
-// destructors run; and that the last thread's end runs atexit handlers and ends the process with status 0.
+// Shows that a main that calls pthread_exit leaves the other threads running; that its C++ destructors, cleanup
+// handlers and key destructors run; and that the last thread's end runs atexit handlers and ends the process with status 0.
 #include "check.h"
 
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 namespace {
 
 struct Marks {
-  std::atomic<int> raii, tls, threads, at_exit, joined_main;
+  std::atomic<int> raii, cleanup, key, threads, at_exit, joined_main;
 };
 Marks* marks;
 
@@ -24,8 +24,9 @@ struct Mark {
   atexit([] {
     if (marks->threads == 20) marks->at_exit++;
   });
-  thread_local Mark tls(&marks->tls);
-  CHECK(tls.mark == &marks->tls);
+  pthread_key_t key;
+  CHECK_OK(pthread_key_create(&key, [](void*) { marks->key++; }));
+  CHECK_OK(pthread_setspecific(key, marks));
   Mark raii(&marks->raii);
   for (int i = 0; i < 20; i++) {
     pthread_t thread = spawn([i, self] {
@@ -41,7 +42,9 @@ struct Mark {
     });
     CHECK_OK(pthread_detach(thread));
   }
+  pthread_cleanup_push([](void*) { marks->cleanup++; }, nullptr);
   pthread_exit(reinterpret_cast<void*>(55));
+  pthread_cleanup_pop(0);
 }
 
 }  // namespace
@@ -55,7 +58,8 @@ int main() {
     if (child == 0) child_main();
     CHECK_EQ(wait_status(child), 0);
     CHECK_EQ(marks->raii.load(), round);
-    CHECK_EQ(marks->tls.load(), round);
+    CHECK_EQ(marks->cleanup.load(), round);
+    CHECK_EQ(marks->key.load(), round);
     CHECK_EQ(marks->joined_main.load(), round);
     CHECK_EQ(marks->threads.load(), 20);
     CHECK_EQ(marks->at_exit.load(), round);

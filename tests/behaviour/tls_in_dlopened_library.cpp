@@ -1,4 +1,3 @@
-// libs: tlslib
 // Shows that a library loaded while threads live gives every thread, old and new, its own thread-local variables with
 // the initial values, and runs their destructors at each thread's end.
 #include "check.h"

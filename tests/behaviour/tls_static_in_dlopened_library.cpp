@@ -1,4 +1,3 @@
-// libs: tlsstatic
 // Shows that static TLS (initial-exec) of a library loaded while threads live starts from the initial image in
 // threads that ran, slept or waited meanwhile, in later ones, and in those that reuse a dead thread's stack.
 #include "check.h"

@@ -1,0 +1,50 @@
+// The options that a user sets in the environment. One table drives the names, types, defaults, ranges, checks and help.
+#pragma once
+
+#include "base/base.h"
+#include "base/procs.h"
+
+namespace goshim {
+
+// OPTION(kind, field, environment name, default, least, most, help). The kinds:
+//   Switch  bool      on, off, 1 or 0
+//   Count   int       a number in the range
+//   Signal  int       a number in the range, without 33, which glibc uses itself
+//   Bytes   size_t    a number in the range or 0, with k, m or g for powers of 1024
+// clang-format off
+#define GOSHIM_OPTIONS(OPTION) \
+  OPTION(Switch, enabled, "GOSHIM", true, 0, 1, "off: the program runs natively; help: prints this") \
+  OPTION(Count, max_procs, "GOSHIM_MAXPROCS", 0, 0, kMaxProcs, "kernel threads that run threads of the program at a time (0: as many as processors)") \
+  OPTION(Bytes, stack_size, "GOSHIM_STACK_SIZE", 0, 16384, 1L << 40, "stack of a thread made without attributes (0: as natively, by ulimit -s)") \
+  OPTION(Switch, preempt, "GOSHIM_PREEMPT", true, 0, 1, "interrupt threads that compute for 10 ms while others wait") \
+  OPTION(Signal, preempt_signal, "GOSHIM_PREEMPT_SIGNAL", 32, 32, 64, "the signal that does it; programs cannot block or take 32") \
+  OPTION(Count, chaos, "GOSHIM_CHAOS", 0, 0, 1000, "for tests: chance of a random yield at each call, per mille") \
+  OPTION(Count, schedtrace, "GOSHIM_SCHEDTRACE", 0, 0, 3600000, "a line on stderr about the scheduler every so many ms (0: none)") \
+  OPTION(Switch, stats, "GOSHIM_STATS", false, 0, 1, "a line on stderr at exit: what took part") \
+  OPTION(Switch, verbose, "GOSHIM_VERBOSE", false, 0, 1, "lines on stderr about decisions taken at start")
+// clang-format on
+
+struct Options {
+  using Switch = bool;
+  using Count = int;
+  using Signal = int;
+  using Bytes = size_t;
+#define OPTION(kind, field, name, value, least, most, help) kind field = value;
+  GOSHIM_OPTIONS(OPTION)
+#undef OPTION
+};
+
+// The defaults before options_read(); constant after the first one.
+extern Options options;
+
+// Fills options from envp, the first time only. A program with raised privileges (AT_SECURE) gets the defaults.
+void options_read(char** envp);
+
+// Sets what envp names in *out. A value that is not accepted, or a GOSHIM_ variable that is no option, gives one line on
+// stderr and changes nothing. Returns the number of such lines.
+int options_parse(char** envp, Options* out);
+
+// Prints the table.
+void options_help(int fd);
+
+}  // namespace goshim

@@ -1,0 +1,14 @@
+// What the rest of the runtime tells the synchronisation objects.
+#pragma once
+
+#include "sched/runtime.h"
+
+namespace goshim {
+
+// The calling G ends: the robust mutexes it still holds go to the next lockers as EOWNERDEAD. After all destructors.
+void sync_thread_exit(G* g);
+
+// In the child of a fork, on the surviving thread: a pthread_once that another thread was running starts anew.
+void sync_after_fork_child();
+
+}  // namespace goshim

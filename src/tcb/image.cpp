@@ -1,0 +1,189 @@
+// What new threads have in their static TLS: pristine copies, from which retire() restores a dead G's block.
+//
+// ld.so's own _dl_allocate_tls_init would do it, but it wipes libc's block with malloc's caches in it, forgets dynamic
+// blocks without freeing them, and takes a process-wide lock. A copy is taken once for each set of loaded modules, by
+// letting ld.so set up a model block that no thread ever runs on.
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/lock.h"
+#include "base/sys.h"
+#include "sched/runtime.h"
+#include "tcb/glibc.h"
+
+namespace goshim::tcb {
+namespace {
+
+Lock lock;
+// All images. Written under lock; read without: an image is complete before it is published (release) and constant then.
+std::atomic<Image*> images{nullptr};
+// The image in force and its key. Both written under lock, the key being 0 meanwhile; a reader that finds the same key
+// before and after reading current has a pair that belongs together.
+std::atomic<const Image*> current{nullptr};
+std::atomic<uint64_t> current_key{0};
+
+size_t below() { return round_up(static_below(), kPage); }
+
+// Where the static block that starts at offset low ends: at the next higher block, or at tp.
+int32_t block_end(const Image* image, int32_t low) {
+  int32_t end = 0;
+  for (size_t i = 1; i <= image->modules; i++) {
+    if (image->block[i] > low && image->block[i] < end) end = image->block[i];
+  }
+  return end;
+}
+
+bool contains(int32_t low, int32_t end, int32_t offset) { return low <= offset && offset < end; }
+
+// Words of libc's block that a dead G keeps: its caches, and what reset() sets from the global locale.
+bool libc_keeps(int32_t word) {
+  for (size_t i = 0; i < glibc.nwarm; i++) {
+    if (glibc.warm[i] == word) return true;
+  }
+  return word == glibc.resp || word == glibc.ctype_b || word == glibc.ctype_lower || word == glibc.ctype_upper;
+}
+
+void add(Image* image, int32_t low, int32_t end) {
+  if (low >= end) return;
+  if (image->nsegments) {
+    Segment& last = image->segments[image->nsegments - 1];
+    if (last.offset + static_cast<int32_t>(last.size) == low) {
+      last.size += static_cast<uint32_t>(end - low);
+      return;
+    }
+    if (end == last.offset) {  // blocks of higher module ids lie lower
+      last = {low, last.size + static_cast<uint32_t>(end - low), image->tp + low};
+      return;
+    }
+  }
+  image->segments[image->nsegments++] = {low, static_cast<uint32_t>(end - low), image->tp + low};
+}
+
+// Lists what a dead G's static TLS gets back: all blocks but goshim's own, and libc's without what it keeps.
+void list_segments(Image* image) {
+  auto tls_at = static_cast<int32_t>(reinterpret_cast<char*>(&goshim_tls) - static_cast<char*>(arch::thread_pointer()));
+  for (size_t i = 1; i <= image->modules; i++) {
+    int32_t low = image->block[i];
+    if (low == 0) continue;
+    int32_t end = block_end(image, low);
+    if (contains(low, end, tls_at)) continue;
+    if (!contains(low, end, glibc.errno_at)) {
+      add(image, low, end);
+      continue;
+    }
+    int32_t from = low;
+    for (int32_t word = (low + 7) & ~7; word < end; word += 8) {
+      if (!libc_keeps(word)) continue;
+      add(image, from, word);
+      from = word + 8;
+    }
+    add(image, from, end);
+  }
+}
+
+bool same(const Image* a, const Image* b) {
+  return a->modules == b->modules && memcmp(a->block, b->block, (a->modules + 1) * sizeof *a->block) == 0 &&
+         memcmp(a->tp - below(), b->tp - below(), below()) == 0;
+}
+
+// One mapping: static TLS and struct pthread of the model, the Image, its table of blocks, its segments.
+size_t mapping_size(size_t modules) {
+  return below() + round_up(glibc.sizeof_pthread + 2 * alignof(Image) + sizeof(Image) + (modules + 2) * sizeof(int32_t) +
+                                (modules + kMaxWarm + 8) * sizeof(Segment),
+                            kPage);
+}
+
+size_t count_modules() {
+  size_t n = 0;
+  for (const SlotList* l = *glibc.slot_list; l; l = l->next) n += l->len;
+  return n;
+}
+
+// A model of the modules loaded now. Null when memory is exhausted.
+Image* make() {
+  size_t modules = count_modules();
+  size_t size = mapping_size(modules);
+  auto* mapping = static_cast<char*>(sys::map(size, PROT_READ | PROT_WRITE));
+  if (!mapping) return nullptr;
+  char* tp = mapping + below();  // aligned: learn() accepts no static TLS that wants more than a page
+  auto* image = reinterpret_cast<Image*>(tp + round_up(glibc.sizeof_pthread, alignof(Image)));
+  image->mapping = size;
+  image->tp = tp;
+  image->block = reinterpret_cast<int32_t*>(image + 1);
+  image->segments = reinterpret_cast<Segment*>(round_up(reinterpret_cast<uintptr_t>(image->block + modules + 1), 8));
+  if (!glibc.allocate_tls(tp)) {
+    sys::unmap(mapping, size);
+    return nullptr;
+  }
+  DtvEntry* dtv = dtv_of(tp);
+  size_t length = dtv_length(dtv);
+  image->modules = length < modules ? length : modules;
+  for (size_t i = 1; i <= image->modules; i++) {
+    auto* val = static_cast<char*>(dtv[i].val);
+    bool is_static = dtv[i].val != unallocated() && val >= tp - below() && val < tp;
+    image->block[i] = is_static ? static_cast<int32_t>(val - tp) : 0;
+  }
+  glibc.deallocate_tls(tp, false);
+  list_segments(image);
+  return image;
+}
+
+}  // namespace
+
+uint64_t modules_key() {
+  // Whatever changes an entry gives it a generation above all others, so the sum of the generations tells every state
+  // from every other; the addresses tell them from an entry that is just being changed.
+  uint64_t gens = 1;
+  uint64_t maps = 0;
+  // List elements are published with release order and never freed.
+  for (const SlotList* l = *glibc.slot_list; l; l = __atomic_load_n(&l->next, __ATOMIC_ACQUIRE)) {
+    for (size_t i = 0; i < l->len; i++) {
+      gens += __atomic_load_n(&l->slots[i].gen, __ATOMIC_RELAXED);
+      maps += reinterpret_cast<uintptr_t>(__atomic_load_n(&l->slots[i].map, __ATOMIC_RELAXED));
+    }
+  }
+  return (gens * 0x9e3779b97f4a7c15UL ^ maps) | 1;
+}
+
+const Image* image_current(uint64_t* key) {
+  uint64_t k = current_key.load(std::memory_order_acquire);
+  const Image* image = current.load(std::memory_order_acquire);
+  if (k == 0 || current_key.load(std::memory_order_acquire) != k) return nullptr;
+  *key = k;
+  return image;
+}
+
+const Image* image_now(uint64_t* key) {
+  for (;;) {
+    uint64_t now = modules_key();
+    const Image* image = image_current(key);
+    if (image && *key == now) return image;
+    Image* made = make();
+    if (!made) return nullptr;
+    Image* drop = made;
+    {
+      NoPreempt no_preempt;
+      LockGuard guard(lock);
+      if (modules_key() == now) {
+        Image* found = images.load(std::memory_order_relaxed);
+        while (found && !same(found, made)) found = found->next;
+        if (!found) {
+          made->next = images.load(std::memory_order_relaxed);
+          images.store(made, std::memory_order_release);
+          found = made;
+          drop = nullptr;
+        }
+        current_key.store(0, std::memory_order_seq_cst);
+        current.store(found, std::memory_order_seq_cst);
+        current_key.store(now, std::memory_order_seq_cst);
+      }
+    }
+    if (drop) sys::unmap(drop->tp - below(), drop->mapping);
+  }
+}
+
+const Image* image_latest() { return images.load(std::memory_order_acquire); }
+
+void image_after_fork_child() { lock.reset(); }
+
+}  // namespace goshim::tcb

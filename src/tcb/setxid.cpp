@@ -1,0 +1,65 @@
+// set*id() for all threads. glibc keeps a flag in every TCB on its lists, sends signal 33 to each one's tid, and goes on
+// until the handlers have cleared all flags. The handler clears the flag of the TCB it runs on: on a kernel thread that
+// happens to run a G that is the G's, and the call would never end. So the handler is run on the TCB that has the kernel
+// thread's tid.
+#include <signal.h>
+
+#include "base/sys.h"
+#include "sched/runtime.h"
+#include "tcb/tcb.h"
+
+namespace goshim::tcb {
+namespace {
+
+constexpr int kSigSetXid = 33;
+
+// The kernel's own sigaction.
+struct KernelAction {
+  void (*handler)(int, siginfo_t*, void*);
+  unsigned long flags;
+  void (*restorer)();
+  uint64_t mask;
+};
+
+// glibc's. Written by wrap_setxid() before the wrapper can run; constant.
+void (*glibc_handler)(int, siginfo_t*, void*);
+
+// The process's first kernel thread has two TCBs with its tid: main's, which glibc knows it by, and that of its g0. It
+// gets a signal for each of them, unless main itself, running elsewhere, is the caller. They take turns, and since glibc
+// sends again as long as a flag is up, both get theirs. Written by that kernel thread only, with signals blocked.
+bool g0_turn;
+
+// Not inlined: addresses of TLS variables must be taken after the thread pointer has changed.
+GOSHIM_NOINLINE void handle(int sig, siginfo_t* info, void* context) {
+  G* g = getg();
+  if (!g) {
+    glibc_handler(sig, info, context);
+    return;
+  }
+  M* m = g->m.load(std::memory_order_relaxed);
+  void* own = m->own_tcb;
+  if (own != m->g0->tp) {
+    if (g0_turn) own = m->g0->tp;
+    g0_turn = !g0_turn;
+  }
+  void* interrupted = arch::thread_pointer();
+  arch::set_thread_pointer(own);
+  glibc_handler(sig, info, context);
+  arch::set_thread_pointer(interrupted);
+}
+
+}  // namespace
+
+void wrap_setxid() {
+  KernelAction action{};
+  if (glibc_handler || sys::call(SYS_rt_sigaction, kSigSetXid, nullptr, &action, sizeof action.mask) != 0) return;
+  if (!action.handler) return;
+  glibc_handler = action.handler;
+  action.handler = handle;
+  // Nothing may come between the two changes of the thread pointer. The stack of a G may be too small for the frame.
+  action.mask = ~0UL;
+  action.flags |= SA_ONSTACK;
+  sys::call(SYS_rt_sigaction, kSigSetXid, &action, nullptr, sizeof action.mask);
+}
+
+}  // namespace goshim::tcb

@@ -1,0 +1,369 @@
+// The life of a thread control block: made, linked into glibc's list of threads, given to one G after the other.
+//
+//   T1  Every TCB that a thread pointer may ever hold is on glibc's list of user-stack threads, dead Gs included: dlopen
+//       initialises static TLS in all of them, dlclose looks at them before it frees scopes, set*id() waits for them.
+//   T2  A retired TCB has pristine static TLS, and nobody but dlopen's initialisation writes to it: so it stays right
+//       while modules come and go, and reset() has only struct pthread to look after.
+//   T3  glibc's list lock is held by goshim for a few stores only, with preemption off. Whoever waits for it does so with
+//       preemption on. A new kernel thread must not wait for it: the one who holds the lock may be a G that waits for a
+//       kernel thread to run on. Its TCB is linked later then, by whoever takes the lock next.
+//   T4  During a set*id() call there is no such TCB, or its kernel thread would keep the old ids. Waiting is right then:
+//       who makes that call is not preempted (setxid_enter) and needs only answers that signal handlers give.
+#include <errno.h>
+#include <linux/futex.h>
+#include <resolv.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/lock.h"
+#include "base/slab.h"
+#include "base/sys.h"
+#include "sched/runtime.h"
+#include "tcb/glibc.h"
+#include "tcb/tcb.h"
+
+namespace goshim::tcb {
+
+Glibc glibc;
+
+namespace {
+
+constexpr int32_t kRseqCpuIdAt = 4;          // struct rseq: cpu_id_start, cpu_id, ...
+constexpr int32_t kRseqNotRegistered = -2;   // RSEQ_CPU_ID_REGISTRATION_FAILED
+constexpr uint32_t kRseqSignature = 0x53053053;
+constexpr size_t kRseqMaxLength = 512;
+
+std::atomic<uint32_t>* lock_word() { return reinterpret_cast<std::atomic<uint32_t>*>(glibc.list_lock); }
+
+// ---- glibc's list of threads ----
+
+Lock pending_lock;
+List* pending;  // pending_lock: TCBs of kernel threads that found the list locked, chained by next
+
+void insert(List* l) {
+  List* head = glibc.user_list;
+  // In this order a child forked in between finds the neighbours of its own TCB in a state that glibc can repair.
+  l->next = head->next;
+  l->prev = head;
+  head->next->prev = l;
+  __atomic_store_n(&head->next, l, __ATOMIC_RELEASE);
+}
+
+void remove(List* l) {
+  l->next->prev = l->prev;
+  l->prev->next = l->next;
+  l->next = l->prev = nullptr;
+}
+
+void link_pending() {
+  List* l;
+  {
+    LockGuard guard(pending_lock);
+    l = pending;
+    pending = nullptr;
+  }
+  while (l) {
+    List* next = l->next;
+    insert(l);
+    l = next;
+  }
+}
+
+bool try_lock() {
+  uint32_t free = 0;
+  return lock_word()->compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed);
+}
+
+void unlock() {
+  link_pending();
+  if (lock_word()->exchange(0, std::memory_order_release) == 2) sys::futex_wake(lock_word(), 1);
+}
+
+// Runs change(l) with glibc's lock held; sleeps for it. See T3 and T4 for who may.
+void change_list(void (*change)(List*), List* l) {
+  for (;;) {
+    preempt_off();
+    // 2: perhaps somebody sleeps; as glibc's own low-level locks.
+    if (try_lock() || lock_word()->exchange(2, std::memory_order_acquire) == 0) {
+      link_pending();
+      change(l);
+      unlock();
+      preempt_on();
+      return;
+    }
+    preempt_on();
+    sys::futex_wait(lock_word(), 2);
+  }
+}
+
+// Calls of set*id() that are under way (T4).
+std::atomic<int> setxids{0};
+
+// For a kernel thread's TCB, without waiting: if the list stays locked, whoever locks it next through goshim does it.
+void link_kernel_thread(List* l) {
+  for (int spin = 0; spin < 1000 && setxids.load(std::memory_order_seq_cst) == 0; spin++) {
+    if (try_lock()) {
+      insert(l);
+      unlock();
+      return;
+    }
+    arch::pause();
+  }
+  {
+    LockGuard guard(pending_lock);
+    l->next = pending;
+    pending = l;
+  }
+  if (setxids.load(std::memory_order_seq_cst) != 0) change_list([](List*) {}, nullptr);
+}
+
+// ---- warm words: malloc's caches and the like, handed from TCBs that end to new ones ----
+
+struct Warm {
+  void* words[kMaxWarm];
+  Warm* slab_next;
+};
+Slab<Warm> warm_slab;
+Lock warm_lock;
+Warm* warm_free;  // warm_lock; linked by slab_next
+
+void keep_warm(void* tp) {
+  bool any = false;
+  for (size_t i = 0; i < glibc.nwarm; i++) any |= at<void*>(tp, glibc.warm[i]) != nullptr;
+  if (!any) return;
+  NoPreempt no_preempt;
+  Warm* w = warm_slab.take();
+  if (!w) return;
+  for (size_t i = 0; i < glibc.nwarm; i++) w->words[i] = at<void*>(tp, glibc.warm[i]);
+  LockGuard guard(warm_lock);
+  w->slab_next = warm_free;
+  warm_free = w;
+}
+
+void take_warm(void* tp) {
+  NoPreempt no_preempt;
+  Warm* w;
+  {
+    LockGuard guard(warm_lock);
+    w = warm_free;
+    if (!w) return;
+    warm_free = w->slab_next;
+  }
+  for (size_t i = 0; i < glibc.nwarm; i++) at<void*>(tp, glibc.warm[i]) = w->words[i];
+  warm_slab.release(w);
+}
+
+// ---- the parts of a new TCB ----
+
+void write_struct(void* tp) {
+  for (size_t i = 0; i < glibc.nsegments; i++) {
+    const Segment& s = glibc.segments[i];
+    memcpy(static_cast<char*>(tp) + s.offset, s.bytes, s.size);
+  }
+  for (size_t i = 0; i < glibc.selves; i++) {
+    at<void*>(tp, glibc.self[i].offset) = static_cast<char*>(tp) + glibc.self[i].target;
+  }
+}
+
+// As __ctype_init in a thread with the global locale.
+void write_ctype(void* tp) {
+  at<const void*>(tp, glibc.ctype_b) = glibc.global_locale->__ctype_b;
+  at<const void*>(tp, glibc.ctype_lower) = glibc.global_locale->__ctype_tolower;
+  at<const void*>(tp, glibc.ctype_upper) = glibc.global_locale->__ctype_toupper;
+}
+
+void write_libc(void* tp) {
+  at<void*>(tp, glibc.resp) = static_cast<char*>(tp) + glibc.resp_target;
+  write_ctype(tp);
+}
+
+void write_rseq(void* tp) {
+  if (glibc.rseq_size == 0) return;
+  memset(static_cast<char*>(tp) + glibc.rseq, 0, glibc.rseq_size);
+  at<int32_t>(tp, glibc.rseq + kRseqCpuIdAt) = kRseqNotRegistered;
+}
+
+// The modules at the last fork, in the child; written there before other threads exist.
+uint64_t forked_with;
+
+List* list_of(void* tp) { return &at<List>(tp, glibc.list); }
+
+// ---- TCBs of kernel threads: a vector of our own ----
+
+struct KernelDtv {
+  DtvEntry entries[64];
+  KernelDtv* slab_next;
+};
+Slab<KernelDtv> dtv_slab;
+
+// Gives static TLS its initial contents. T2: if a module comes while we copy, dlopen's initialisation of this block may
+// lie under our stores; they come before the look at the modules, so one that comes later is initialised after them.
+// When memory for the image of a new set of modules is exhausted the block stays as it is.
+void restore_static_tls(void* tp) {
+  uint64_t key = 0;
+  const Image* image = image_current(&key);
+  for (; image || (image = image_now(&key)); image = nullptr) {
+    NoPreempt no_preempt;
+    for (size_t i = 0; i < image->nsegments; i++) {
+      const Segment& s = image->segments[i];
+      memcpy(static_cast<char*>(tp) + s.offset, s.bytes, s.size);
+    }
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (modules_key() == key) return;
+  }
+}
+
+}  // namespace
+
+size_t footprint() {
+  // Blocks of great alignment: tp is then aligned down from a top that is a multiple of 64 only.
+  return round_up(static_below() + round_up(glibc.sizeof_pthread, 64) + glibc.static_align - 64, 64);
+}
+
+void* create(void* top) {
+  void* tp = place(top);
+  write_struct(tp);
+  uint64_t key = modules_key();
+  if (!glibc.allocate_tls(tp)) return nullptr;
+  write_libc(tp);
+  write_rseq(tp);
+  take_warm(tp);
+  change_list(insert, list_of(tp));
+  // A module that came before the block was on the list, where dlopen would have found it.
+  if (modules_key() != key) restore_static_tls(tp);
+  return tp;
+}
+
+void set_stack(void* tp, void* block, size_t size, size_t guard) {
+  at<void*>(tp, glibc.stackblock) = block;
+  at<size_t>(tp, glibc.stacksize) = size;
+  for (size_t i = 0; i < glibc.guards; i++) at<size_t>(tp, glibc.guard[i]) = guard;
+}
+
+void set_tid(void* tp, int tid) { at<std::atomic<int>>(tp, glibc.tid).store(tid, std::memory_order_relaxed); }
+int tid(const void* tp) { return at<const std::atomic<int>>(tp, glibc.tid).load(std::memory_order_relaxed); }
+
+std::atomic<int>* cancel_word(void* tp) { return &at<std::atomic<int>>(tp, glibc.cancel); }
+
+void retire(void* tp) {
+  // Values of keys without a destructor, and the blocks for keys beyond the first few.
+  void** blocks = &at<void*>(tp, glibc.specific);
+  for (uint32_t i = 1; i < glibc.specific_blocks; i++) {
+    if (!blocks[i]) continue;
+    glibc.free(blocks[i]);
+    blocks[i] = nullptr;
+  }
+  // The first call returns what is pending, the second frees it.
+  if (glibc.dlerror()) glibc.dlerror();
+  auto* res = reinterpret_cast<struct __res_state*>(static_cast<char*>(tp) + glibc.resp_target);
+  if (res->nscount != 0 && glibc.res_nclose) glibc.res_nclose(res);
+  // Blocks of modules that came by dlopen: the next thread allocates its own.
+  DtvEntry* dtv = dtv_of(tp);
+  for (size_t i = 1; i <= dtv_length(dtv); i++) {
+    void* block = dtv[i].to_free;
+    if (!block) continue;
+    dtv[i] = {unallocated(), nullptr};
+    glibc.free(block);
+  }
+  // Last, because a malloc may keep its state in TLS: from here on this thread calls nothing but goshim.
+  restore_static_tls(tp);
+}
+
+void reset(void* tp) {
+  write_struct(tp);
+  write_ctype(tp);
+}
+
+void destroy(void* tp) {
+  change_list(remove, list_of(tp));
+  keep_warm(tp);
+  glibc.deallocate_tls(tp, false);
+}
+
+void* create_for_kernel_thread(void* top) {
+  void* tp = place(top);
+  const Image* image = image_latest();
+  KernelDtv* own = dtv_slab.take();
+  if (!own) return nullptr;
+  write_struct(tp);
+  memcpy(static_cast<char*>(tp) - static_below(), image->tp - static_below(), static_below());
+  // Long enough for the modules that a libc function running on it could ask for: those that were there at the start.
+  size_t length = sizeof own->entries / sizeof own->entries[0] - 2;
+  own->entries[0].val = reinterpret_cast<void*>(length);
+  DtvEntry* dtv = &own->entries[1];
+  dtv[0] = {nullptr, nullptr};
+  for (size_t i = 1; i <= length; i++) {
+    bool is_static = i <= image->modules && image->block[i] != 0;
+    dtv[i] = {is_static ? static_cast<char*>(tp) + image->block[i] : unallocated(), nullptr};
+  }
+  at<DtvEntry*>(tp, glibc.dtv) = dtv;
+  write_libc(tp);
+  write_rseq(tp);
+  link_kernel_thread(list_of(tp));
+  return tp;
+}
+
+int* tid_word(void* tp) { return &at<int>(tp, glibc.tid); }
+
+void begin_kernel_thread() {
+  void* tp = arch::thread_pointer();
+  set_tid(tp, sys::gettid());
+  sys::call(SYS_set_robust_list, static_cast<char*>(tp) + glibc.robust_head, glibc.robust_size);
+}
+
+void end_kernel_thread() {
+  void* tp = arch::thread_pointer();
+  // While a set*id() is under way its caller holds the lock, and this thread answers its signal as it waits.
+  change_list(remove, list_of(tp));
+  set_tid(tp, 0);
+}
+
+void relink_kernel_thread(void* tp) { link_kernel_thread(list_of(tp)); }
+
+void setxid_enter() {
+  preempt_off();
+  setxids.fetch_add(1, std::memory_order_seq_cst);
+  change_list([](List*) {}, nullptr);  // links what is pending
+}
+
+void setxid_leave() {
+  setxids.fetch_sub(1, std::memory_order_seq_cst);
+  preempt_on();
+}
+
+void adopt_main(void* tp) {
+  if (glibc.rseq_size == 0) return;
+  // The length must be the one it was registered with: 32, or more on newer kernels and libcs.
+  for (size_t length = 32; length <= kRseqMaxLength; length += 32) {
+    constexpr int kUnregister = 1;
+    if (sys::call(SYS_rseq, static_cast<char*>(tp) + glibc.rseq, length, kUnregister, kRseqSignature) != -EINVAL) break;
+  }
+  write_rseq(tp);
+}
+
+void after_fork_child(void* tp) {
+  pending_lock.reset();
+  warm_lock.reset();
+  warm_slab.reset_lock();
+  dtv_slab.reset_lock();
+  image_after_fork_child();
+  pending = nullptr;
+  setxids.store(0, std::memory_order_relaxed);
+  forked_with = modules_key();
+  // fork() has done this already; after _Fork() the list is the parent's and its lock may be held by nobody.
+  lock_word()->store(0, std::memory_order_relaxed);
+  List* head = glibc.user_list;
+  List* own = list_of(tp);
+  bool listed = false;
+  for (List* l = head->next; l != head && !listed; l = l->next) listed = l == own;
+  head->next = head->prev = listed ? own : head;
+  if (listed) own->next = own->prev = head;
+}
+
+void relink(void* tp) {
+  change_list(insert, list_of(tp));
+  // T2 did not hold while it was off the list.
+  if (modules_key() != forked_with) restore_static_tls(tp);
+}
+
+}  // namespace goshim::tcb
