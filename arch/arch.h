@@ -100,6 +100,8 @@ extern "C" int goshim_after_vfork(long result, int hidden);
 //   void pause()                                   (inline, in port.h)
 // Orders a read-modify-write before later loads; free where read-modify-write is a full barrier.
 //   void fence_after_rmw()                         (inline, in port.h)
+// The values that libc's pthread_spinlock_t has when free and when held on this processor.
+//   constexpr int kSpinFree, kSpinHeld             (in port.h)
 // A cheap counter for seeds and spin bounds; no unit.
 //   uint64_t cycles()                              (inline, in port.h)
 

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "base/host.h"
 #include "base/options.h"
 #include "base/print.h"
 #include "base/sys.h"
@@ -44,6 +45,13 @@ bool is_go_program() {
 
 }  // namespace
 
+static void own_stack(void** base, size_t* size) {
+  pthread_attr_t attr;
+  if (REAL(pthread_getattr_np)(pthread_self(), &attr) != 0) return;
+  pthread_attr_getstack(&attr, base, size);
+  pthread_attr_destroy(&attr);
+}
+
 bool runtime_ensure() {
   State s = state.load(std::memory_order_acquire);
   if (GOSHIM_LIKELY(s == State::Started)) return true;
@@ -58,6 +66,7 @@ bool runtime_ensure() {
     state.store(State::Native, std::memory_order_release);
     return false;
   }
+  host.own_stack = own_stack;
   const char* why = is_go_program() ? "this is a Go program, which has a scheduler of its own" : runtime_start();
   if (why) message("%s; running natively", why);
   state.store(why ? State::Native : State::Started, std::memory_order_release);

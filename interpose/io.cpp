@@ -23,7 +23,8 @@ int wait_ppoll(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* m
 }
 
 int wait_epoll(int epoll, epoll_event* events, int max, int ms, const sigset_t* mask) {
-  return static_cast<int>(answer(blocking_epoll_wait(epoll, events, max, ms < 0 ? kForever : ms * kMillisecond, kernel_mask(mask))));
+  return static_cast<int>(
+      answer(blocking_epoll_wait(epoll, events, max, ms < 0 ? kForever : ms * kMillisecond, kernel_mask(mask))));
 }
 
 }  // namespace
@@ -107,14 +108,18 @@ GOSHIM_EXPORT ssize_t preadv64v2(int fd, const iovec* v, int n, off64_t at, int 
   return short_call(OnHandler::Restart, SYS_preadv2, fd, v, n, at, 0, flags);
 }
 
-GOSHIM_EXPORT ssize_t preadv2(int fd, const iovec* v, int n, off_t at, int flags) { return preadv64v2(fd, v, n, at, flags); }
+GOSHIM_EXPORT ssize_t preadv2(int fd, const iovec* v, int n, off_t at, int flags) {
+  return preadv64v2(fd, v, n, at, flags);
+}
 
 GOSHIM_EXPORT ssize_t pwritev64v2(int fd, const iovec* v, int n, off64_t at, int flags) {
   if (!on_g()) return REAL(pwritev64v2)(fd, v, n, at, flags);
   return short_call(OnHandler::Restart, SYS_pwritev2, fd, v, n, at, 0, flags);
 }
 
-GOSHIM_EXPORT ssize_t pwritev2(int fd, const iovec* v, int n, off_t at, int flags) { return pwritev64v2(fd, v, n, at, flags); }
+GOSHIM_EXPORT ssize_t pwritev2(int fd, const iovec* v, int n, off_t at, int flags) {
+  return pwritev64v2(fd, v, n, at, flags);
+}
 
 // ---- sockets ----
 
@@ -123,7 +128,8 @@ GOSHIM_EXPORT ssize_t recvfrom(int fd, void* buf, size_t n, int flags, sockaddr*
   return short_call(OnHandler::RestartSocket, SYS_recvfrom, fd, buf, n, flags, from, from_size);
 }
 
-GOSHIM_EXPORT ssize_t __recvfrom_chk(int fd, void* buf, size_t n, size_t size, int flags, sockaddr* from, socklen_t* from_size) {
+GOSHIM_EXPORT ssize_t __recvfrom_chk(int fd, void* buf, size_t n, size_t size, int flags, sockaddr* from,
+                                     socklen_t* from_size) {
   if (n > size) return REAL(__recvfrom_chk)(fd, buf, n, size, flags, from, from_size);
   return recvfrom(fd, buf, n, flags, from, from_size);
 }
@@ -226,7 +232,8 @@ GOSHIM_EXPORT int __select(int n, fd_set* in, fd_set* out, fd_set* except, timev
   return select(n, in, out, except, timeout);
 }
 
-GOSHIM_EXPORT int pselect(int n, fd_set* in, fd_set* out, fd_set* except, const timespec* timeout, const sigset_t* mask) {
+GOSHIM_EXPORT int pselect(int n, fd_set* in, fd_set* out, fd_set* except, const timespec* timeout,
+                          const sigset_t* mask) {
   if (!on_g()) return REAL(pselect)(n, in, out, except, timeout, mask);
   timespec left{};
   if (timeout) left = *timeout;

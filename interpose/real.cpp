@@ -131,11 +131,13 @@ void resolve_real() {
 #define RESOLVE(slot, name) slot = reinterpret_cast<decltype(slot)>(next_symbol(#name));
 #define INTERPOSE(name) RESOLVE(real_table.name, name)
 #define INTERPOSE_AS(name, type) RESOLVE(real_table.name, name)
+#define CALL_AS(name, type) INTERPOSE_AS(name, type)
 #define OWN(name)
 #define NATIVE(name, reason)
 #include "interpose/tables.h"
 #undef INTERPOSE
 #undef INTERPOSE_AS
+#undef CALL_AS
 #undef OWN
 #undef NATIVE
   RESOLVE(host.clock_gettime, clock_gettime)
@@ -143,7 +145,6 @@ void resolve_real() {
   RESOLVE(host.pthread_create, pthread_create)
   RESOLVE(host.pthread_join, pthread_join)
   RESOLVE(host.pthread_attr_setstack, pthread_attr_setstack)
-  RESOLVE(host.pthread_getattr_np, pthread_getattr_np)
   RESOLVE(host.dl_iterate_phdr, dl_iterate_phdr)
   RESOLVE(host.free, free)
   RESOLVE(host.exit, exit)

@@ -3,6 +3,7 @@
 // Each family has a table, interpose/*.def, one line per symbol:
 //   INTERPOSE(name)            defined by goshim; REAL(name) is the next definition (libc's, or another preload's)
 //   INTERPOSE_AS(name, type)   the same for a function that no header declares with C linkage and this type
+//   CALL_AS(name, type)        not taken over; REAL(name) is libc's, for goshim's own use
 //   OWN(name)                  defined by goshim, never forwarded
 //   NATIVE(name, reason)       left to libc, with the reason why that is right; makes no code
 // tests/ reads the tables too: a symbol that glibc exports in these families and that no table names fails a test.
@@ -24,11 +25,13 @@ struct Real {
   bool ready;
 #define INTERPOSE(name) decltype(&::name) name;
 #define INTERPOSE_AS(name, type) std::type_identity_t<type>* name;
+#define CALL_AS(name, type) INTERPOSE_AS(name, type)
 #define OWN(name)
 #define NATIVE(name, reason)
 #include "interpose/tables.h"
 #undef INTERPOSE
 #undef INTERPOSE_AS
+#undef CALL_AS
 #undef OWN
 #undef NATIVE
 };

@@ -3,6 +3,8 @@
 
 #include <setjmp.h>
 
+#include <cstring>
+
 #include "base/host.h"
 #include "base/options.h"
 #include "base/print.h"
@@ -53,6 +55,21 @@ ThreadAttr read_attr(const pthread_attr_t* attr) {
   if (pthread_attr_getsigmask_np(attr, &mask) == 0) {
     a.has_mask = true;
     a.mask = *reinterpret_cast<uint64_t*>(&mask);
+  }
+  cpu_set_t cpus;
+  cpu_set_t all;
+  std::memset(&all, 0xff, sizeof all);  // what libc says when none are set
+  if (pthread_attr_getaffinity_np(attr, sizeof cpus, &cpus) == 0 && std::memcmp(&cpus, &all, sizeof all) != 0) {
+    a.has_cpus = true;
+    std::memcpy(a.cpus, &cpus, sizeof a.cpus);
+  }
+  int inherit = PTHREAD_INHERIT_SCHED;
+  if (pthread_attr_getinheritsched(attr, &inherit) == 0 && inherit == PTHREAD_EXPLICIT_SCHED) {
+    sched_param param{};
+    pthread_attr_getschedpolicy(attr, &a.policy);
+    pthread_attr_getschedparam(attr, &param);
+    a.has_policy = true;
+    a.priority = param.sched_priority;
   }
   return a;
 }

@@ -18,6 +18,10 @@ inline void pause() { asm volatile("pause"); }
 
 inline void fence_after_rmw() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
+// decl-based in libc: 1 is free, 0 or less is held.
+constexpr int kSpinFree = 1;
+constexpr int kSpinHeld = 0;
+
 inline uint64_t cycles() { return __builtin_ia32_rdtsc(); }
 
 }  // namespace goshim::arch

@@ -21,7 +21,7 @@ struct Host {
   int (*pthread_create)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
   int (*pthread_join)(pthread_t, void**);
   int (*pthread_attr_setstack)(pthread_attr_t*, void*, size_t);
-  int (*pthread_getattr_np)(pthread_t, pthread_attr_t*);
+  void (*own_stack)(void** base, size_t* size);  // interpose/init.cpp: the calling thread's
   int (*dl_iterate_phdr)(int (*)(struct dl_phdr_info*, size_t, void*), void*);
   void (*free)(void*);
   void (*exit)(int);

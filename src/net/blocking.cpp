@@ -15,7 +15,8 @@ bool socket_has_timeout(int fd) {
   for (int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
     timeval limit{};
     socklen_t size = sizeof limit;
-    if (sys::call(SYS_getsockopt, fd, SOL_SOCKET, option, &limit, &size) == 0 && (limit.tv_sec || limit.tv_usec)) return true;
+    if (sys::call(SYS_getsockopt, fd, SOL_SOCKET, option, &limit, &size) == 0 && (limit.tv_sec || limit.tv_usec))
+      return true;
   }
   return false;
 }
@@ -96,8 +97,9 @@ long blocking_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* l
   return wait_for_descriptors(
       !left || left->tv_sec != 0 || left->tv_nsec != 0, mask,
       [=] {
-        return region_syscall(RegionClass::Long, SYS_pselect6, n, reinterpret_cast<long>(in), reinterpret_cast<long>(out),
-                              reinterpret_cast<long>(except), reinterpret_cast<long>(left), 0);
+        return region_syscall(RegionClass::Long, SYS_pselect6, n, reinterpret_cast<long>(in),
+                              reinterpret_cast<long>(out), reinterpret_cast<long>(except), reinterpret_cast<long>(left),
+                              0);
       },
       [=] {
         timespec none{};
@@ -121,7 +123,8 @@ long blocking_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout,
         if (left < 0) left = 0;
         if (finer) {
           timespec rest{left / kSecond, left % kSecond};
-          return region_syscall(RegionClass::Long, SYS_epoll_pwait2, epoll, at, max, reinterpret_cast<long>(&rest), 0, 8);
+          return region_syscall(RegionClass::Long, SYS_epoll_pwait2, epoll, at, max, reinterpret_cast<long>(&rest), 0,
+                                8);
         }
         long ms = deadline == kForever ? -1 : (left + kMillisecond - 1) / kMillisecond;
         return region_syscall(RegionClass::Long, SYS_epoll_pwait, epoll, at, max, ms, 0, 8);

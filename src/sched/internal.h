@@ -83,8 +83,8 @@ struct Sched {
   std::atomic<int> ms{0};
 
   // In the child of a fork (thread/fork.cpp).
-  G* survivor = nullptr;    // the G that forked, null for a foreign thread; constant
-  uint64_t first_id = 0;    // Gs with a lower id were left behind; constant
+  G* survivor = nullptr;    // the G that forked, null for a foreign thread, until the runtime starts again: then G 1
+  uint64_t first_id = 0;    // other Gs with a lower id were left behind; constant
   G* orphans = nullptr;     // all_lock: those of them whose stacks may be used again, linked by all_link
 };
 

@@ -129,7 +129,8 @@ struct alignas(kCacheLine) G {
   // -- all Gs ever made, for the dump and for fork; set once, under sched.all_lock --
   G* all_link = nullptr;
   G* slab_next = nullptr;
-  char name[16] = {};
+  char name[16] = {};      // written by the creator, later under the lock of thread/ident.cpp
+  void* ident = nullptr;   // owned by thread/ident.cpp
 };
 
 // ---- P ----
@@ -205,6 +206,12 @@ struct alignas(kCacheLine) M {
   std::atomic<uint32_t> park_word{0};  // 0 running or to be woken, 1 asleep
   G* locked_g = nullptr;               // the G locked to this M; itself
   std::atomic<bool> preempt_sent{false};  // at most one preemption signal on its way
+  // Injection, see inject.cpp. What sysmon knows of the G it wants off this M; sysmon only, but for force.
+  G* preempt_g = nullptr;
+  Nanos preempt_since = 0;
+  Nanos preempt_last = 0;
+  std::atomic<bool> preempt_force{false};  // even out of libc's text; sysmon sets, the handler reads (relaxed)
+  void* spent_area = nullptr;              // saved context that the last restore on this M read; itself
   M* sched_link = nullptr;                // idle list; sched.lock
   M* all_link = nullptr;                  // all Ms; set once
   std::atomic<uint32_t> g0_busy{0};  // what a switch away from g0 clears in place of a G::busy

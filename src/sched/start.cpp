@@ -43,17 +43,14 @@ G* adopt_current_thread() {
     g->region_depth = 0;
     g->locked_m = nullptr;
     g->lock_count = 0;
+    g->ident = nullptr;  // what this kernel thread has now is what its new threads inherit
     g->timer.heap.store(nullptr, std::memory_order_relaxed);
     g->timer.firing.store(0, std::memory_order_relaxed);
     return g;
   }
-  pthread_attr_t attr;
   void* stack_base = nullptr;
   size_t stack_size = 0;
-  if (host.pthread_getattr_np(pthread_self(), &attr) == 0) {
-    pthread_attr_getstack(&attr, &stack_base, &stack_size);
-    pthread_attr_destroy(&attr);
-  }
+  host.own_stack(&stack_base, &stack_size);
 
   g = g_make();
   if (!g) return nullptr;
@@ -76,7 +73,8 @@ const char* runtime_start() {
   }
   G* g = adopt_current_thread();
   if (!g) return "no memory";
-  g->id = fresh_id();
+  sched.survivor = g;
+  g->id = sched.first_id ? 1 : fresh_id();  // the process's first thread is 1
   sched.gs_live.store(1);
   inject_init(options.preempt_signal);
   signal_init(g);

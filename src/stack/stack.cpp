@@ -74,6 +74,7 @@ Slab<Node> nodes;
 
 // Constant after init().
 size_t the_default_size;
+std::atomic<size_t> programs_default_size{0};  // 0: not chosen; any thread, relaxed: a number on its own
 int protection = PROT_READ | PROT_WRITE;
 bool can_install_guards;
 
@@ -218,7 +219,12 @@ void init() {
   split_guards_left = mappings / 4;
 }
 
-size_t default_size() { return the_default_size; }
+size_t default_size() {
+  size_t chosen = programs_default_size.load(std::memory_order_relaxed);
+  return chosen ? chosen : the_default_size;
+}
+
+void set_default_size(size_t size) { programs_default_size.store(round_up(size, kPage), std::memory_order_relaxed); }
 
 bool take(size_t size, size_t guard, Stack* out) {
   if (size > SIZE_MAX / 4 || guard > SIZE_MAX / 4) return false;

@@ -17,6 +17,8 @@ void init();
 
 // The size of a thread made without an attribute (glibc's rule: RLIMIT_STACK, 2 MB if unlimited), and its guard.
 size_t default_size();
+// The program has chosen another (pthread_setattr_default_np); before init() too.
+void set_default_size(size_t size);
 
 // A slot whose usable part (without guard) has at least size bytes and whose guard has at least guard bytes (0: none).
 // Memory above the guard is zero or as release() left it. False when address space or memory is exhausted (EAGAIN).

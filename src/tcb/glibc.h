@@ -98,6 +98,7 @@ struct Glibc {
 
   // Functions. On a program's thread with preemption on, apart from allocating nothing else.
   void* (*allocate_tls)(void* tp);
+  void* (*init_tls)(void* tp, bool all_namespaces);  // allocates nothing if the vector is long enough
   void (*deallocate_tls)(void* tp, bool tcb_too);
   void (*free)(void*);
   char* (*dlerror)();
@@ -133,16 +134,16 @@ struct Image {
   size_t mapping;  // bytes it takes, all told
   size_t modules;
   int32_t* block;  // offset of each module's static block by module id; 0 for none. modules + 1 elements
-  Segment* segments;  // what retire() copies
+  // What retire() copies: first that of modules that were loaded at the start and stay, then that of modules that came by
+  // dlopen() and may go.
+  Segment* segments;
+  size_t npermanent;
   size_t nsegments;
 };
 
 // The image of the modules loaded now, made if there is none, and the key it belongs to. On a program's thread with
 // preemption on: calls libc. Null when memory is exhausted.
 const Image* image_now(uint64_t* key);
-
-// The image used last and its key, null while they change: no look at the modules loaded now. Any context.
-const Image* image_current(uint64_t* key);
 
 // Some image; perhaps not of the modules loaded now. Any context, after learn().
 const Image* image_latest();

@@ -2,7 +2,8 @@
 //
 // ld.so's own _dl_allocate_tls_init would do it, but it wipes libc's block with malloc's caches in it, forgets dynamic
 // blocks without freeing them, and takes a process-wide lock. A copy is taken once for each set of loaded modules, by
-// letting ld.so set up a model block that no thread ever runs on.
+// letting ld.so set up a model block that no thread ever runs on. Its vector is our own: nothing is allocated from libc,
+// because this happens on dying threads whose malloc may have put its per-thread state away already.
 #include <string.h>
 #include <sys/mman.h>
 
@@ -45,7 +46,7 @@ bool libc_keeps(int32_t word) {
 
 void add(Image* image, int32_t low, int32_t end) {
   if (low >= end) return;
-  if (image->nsegments) {
+  if (image->nsegments > image->npermanent) {
     Segment& last = image->segments[image->nsegments - 1];
     if (last.offset + static_cast<int32_t>(last.size) == low) {
       last.size += static_cast<uint32_t>(end - low);
@@ -59,26 +60,32 @@ void add(Image* image, int32_t low, int32_t end) {
   image->segments[image->nsegments++] = {low, static_cast<uint32_t>(end - low), image->tp + low};
 }
 
-// Lists what a dead G's static TLS gets back: all blocks but goshim's own, and libc's without what it keeps.
-void list_segments(Image* image) {
-  auto tls_at = static_cast<int32_t>(reinterpret_cast<char*>(&goshim_tls) - static_cast<char*>(arch::thread_pointer()));
-  for (size_t i = 1; i <= image->modules; i++) {
-    int32_t low = image->block[i];
-    if (low == 0) continue;
-    int32_t end = block_end(image, low);
-    if (contains(low, end, tls_at)) continue;
-    if (!contains(low, end, glibc.errno_at)) {
-      add(image, low, end);
-      continue;
-    }
-    int32_t from = low;
+// What a dead G's static TLS gets back of module i: nothing of goshim's own, and of libc's not what it keeps.
+void add_module(Image* image, size_t i, int32_t tls_at) {
+  int32_t low = image->block[i];
+  int32_t end = low ? block_end(image, low) : 0;
+  if (contains(low, end, tls_at)) return;
+  if (contains(low, end, glibc.errno_at)) {
     for (int32_t word = (low + 7) & ~7; word < end; word += 8) {
       if (!libc_keeps(word)) continue;
-      add(image, from, word);
-      from = word + 8;
+      add(image, low, word);
+      low = word + 8;
     }
-    add(image, from, end);
   }
+  add(image, low, end);
+}
+
+void list_segments(Image* image) {
+  auto tls_at = static_cast<int32_t>(reinterpret_cast<char*>(&goshim_tls) - static_cast<char*>(arch::thread_pointer()));
+  // Ids are given in the order of loading and libc was loaded at the start: whatever has a lower one stays. Some with a
+  // higher one stay as well; taking them for passing ones costs time only.
+  size_t libc = 0;
+  for (size_t i = 1; i <= image->modules; i++) {
+    if (image->block[i] && contains(image->block[i], block_end(image, image->block[i]), glibc.errno_at)) libc = i;
+  }
+  for (size_t i = 1; i <= libc; i++) add_module(image, i, tls_at);
+  image->npermanent = image->nsegments;
+  for (size_t i = libc + 1; i <= image->modules; i++) add_module(image, i, tls_at);
 }
 
 bool same(const Image* a, const Image* b) {
@@ -86,15 +93,16 @@ bool same(const Image* a, const Image* b) {
          memcmp(a->tp - below(), b->tp - below(), below()) == 0;
 }
 
-// One mapping: static TLS and struct pthread of the model, the Image, its table of blocks, its segments.
+// One mapping: static TLS and struct pthread of the model, its vector, the Image, its table of blocks, its segments.
 size_t mapping_size(size_t modules) {
-  return below() + round_up(glibc.sizeof_pthread + 2 * alignof(Image) + sizeof(Image) + (modules + 2) * sizeof(int32_t) +
-                                (modules + kMaxWarm + 8) * sizeof(Segment),
+  return below() + round_up(round_up(glibc.sizeof_pthread, 64) + (modules + 2) * sizeof(DtvEntry) + sizeof(Image) +
+                                (modules + 2) * sizeof(int32_t) + (modules + kMaxWarm + 8) * sizeof(Segment),
                             kPage);
 }
 
+// Upper bound of the module ids, with room for some more.
 size_t count_modules() {
-  size_t n = 0;
+  size_t n = 64;
   for (const SlotList* l = *glibc.slot_list; l; l = l->next) n += l->len;
   return n;
 }
@@ -106,24 +114,22 @@ Image* make() {
   auto* mapping = static_cast<char*>(sys::map(size, PROT_READ | PROT_WRITE));
   if (!mapping) return nullptr;
   char* tp = mapping + below();  // aligned: learn() accepts no static TLS that wants more than a page
-  auto* image = reinterpret_cast<Image*>(tp + round_up(glibc.sizeof_pthread, alignof(Image)));
+  auto* dtv = reinterpret_cast<DtvEntry*>(tp + round_up(glibc.sizeof_pthread, 64)) + 1;
+  auto* image = reinterpret_cast<Image*>(dtv + modules + 1);
   image->mapping = size;
   image->tp = tp;
+  image->modules = modules;
   image->block = reinterpret_cast<int32_t*>(image + 1);
   image->segments = reinterpret_cast<Segment*>(round_up(reinterpret_cast<uintptr_t>(image->block + modules + 1), 8));
-  if (!glibc.allocate_tls(tp)) {
-    sys::unmap(mapping, size);
-    return nullptr;
-  }
-  DtvEntry* dtv = dtv_of(tp);
-  size_t length = dtv_length(dtv);
-  image->modules = length < modules ? length : modules;
-  for (size_t i = 1; i <= image->modules; i++) {
+  at<DtvEntry*>(tp, glibc.dtv) = dtv;
+  dtv[-1].val = reinterpret_cast<void*>(modules);
+  // So long that ld.so does not ask malloc for a longer one, unless 64 modules come just now.
+  glibc.init_tls(tp, true);
+  for (size_t i = 1; i <= modules; i++) {
     auto* val = static_cast<char*>(dtv[i].val);
     bool is_static = dtv[i].val != unallocated() && val >= tp - below() && val < tp;
     image->block[i] = is_static ? static_cast<int32_t>(val - tp) : 0;
   }
-  glibc.deallocate_tls(tp, false);
   list_segments(image);
   return image;
 }
@@ -145,19 +151,14 @@ uint64_t modules_key() {
   return (gens * 0x9e3779b97f4a7c15UL ^ maps) | 1;
 }
 
-const Image* image_current(uint64_t* key) {
-  uint64_t k = current_key.load(std::memory_order_acquire);
-  const Image* image = current.load(std::memory_order_acquire);
-  if (k == 0 || current_key.load(std::memory_order_acquire) != k) return nullptr;
-  *key = k;
-  return image;
-}
-
 const Image* image_now(uint64_t* key) {
   for (;;) {
     uint64_t now = modules_key();
-    const Image* image = image_current(key);
-    if (image && *key == now) return image;
+    *key = now;
+    if (current_key.load(std::memory_order_acquire) == now) {
+      const Image* image = current.load(std::memory_order_acquire);
+      if (current_key.load(std::memory_order_acquire) == now) return image;
+    }
     Image* made = make();
     if (!made) return nullptr;
     Image* drop = made;

@@ -36,6 +36,8 @@ const char* decline(const char* fmt, Args... args) {
 
 // ---- symbols ----
 
+size_t values_bytes;  // of a block of thread-specific values
+
 const char* missing;  // the first symbol that was not found
 
 template <typename T>
@@ -75,6 +77,9 @@ struct Functions {
   locale_t (*duplocale)(locale_t);
   locale_t (*uselocale)(locale_t);
   void (*freelocale)(locale_t);
+  int (*key_create)(pthread_key_t*, void (*)(void*));
+  int (*key_delete)(pthread_key_t);
+  int (*setspecific)(pthread_key_t, const void*);
   const void** (*ctype_b_loc)();
   const void** (*ctype_lower_loc)();
   const void** (*ctype_upper_loc)();
@@ -99,12 +104,16 @@ const char* find_symbols() {
   find(f.duplocale, "duplocale");
   find(f.uselocale, "uselocale");
   find(f.freelocale, "freelocale");
+  find(f.key_create, "pthread_key_create");
+  find(f.key_delete, "pthread_key_delete");
+  find(f.setspecific, "pthread_setspecific");
   find(f.ctype_b_loc, "__ctype_b_loc");
   find(f.ctype_lower_loc, "__ctype_tolower_loc");
   find(f.ctype_upper_loc, "__ctype_toupper_loc");
   f.getrandom = reinterpret_cast<decltype(f.getrandom)>(host.find("getrandom"));
   f.arc4random = reinterpret_cast<decltype(f.arc4random)>(host.find("arc4random"));
   find(glibc.allocate_tls, "_dl_allocate_tls");
+  find(glibc.init_tls, "_dl_allocate_tls_init");
   find(glibc.deallocate_tls, "_dl_deallocate_tls");
   find(glibc.free, "free");
   find(glibc.dlerror, "dlerror");
@@ -118,6 +127,8 @@ const char* find_symbols() {
   glibc.cancel = offset_of("_thread_db_pthread_cancelhandling", sizeof(int));
   const Field* specific;
   find(specific, "_thread_db_pthread_specific");
+  const uint32_t* values_size;
+  find(values_size, "_thread_db_sizeof_pthread_key_data_level2");
   const Field* dtv_entry;
   find(dtv_entry, "_thread_db_dtv_dtv");
   const uint32_t* slot_size;
@@ -139,6 +150,7 @@ const char* find_symbols() {
     return "the tables of this ld.so have an unknown layout";
   }
   glibc.sizeof_pthread = *size;
+  values_bytes = *values_size;
   glibc.specific = specific->offset;
   glibc.specific_blocks = specific->bits / (8 * sizeof(void*));  // the whole array is one field
   if (glibc.sizeof_pthread > kMaxPthread || glibc.sizeof_pthread % kWord != 0) return "struct pthread is too large";
@@ -192,10 +204,12 @@ struct Probe {
   bool full;  // exercises libc too
   int32_t libc_low;
   size_t libc_words;
+  pthread_key_t key;
 
   // What it found, by word.
   uintptr_t tp;
   uintptr_t fresh[kMaxPthread / kWord];  // struct pthread at the start
+  uintptr_t keyed[kMaxPthread / kWord];  // after a thread-specific value was set and cleared
   uintptr_t used[kMaxPthread / kWord];   // after libc was exercised
   uintptr_t libc_fresh[kLibcWords];      // libc's TLS block
   uintptr_t libc_used[kLibcWords];
@@ -253,6 +267,10 @@ void* probe_main(void* arg) {
   copy_words(p->fresh, tp, glibc.sizeof_pthread / kWord);
   if (!p->full) return nullptr;
   copy_words(p->libc_fresh, libc, p->libc_words);
+  // Leaves a mark that there are thread-specific values. A malloc that keeps its state in one sets the same mark.
+  f.setspecific(p->key, p);
+  f.setspecific(p->key, nullptr);
+  copy_words(p->keyed, tp, glibc.sizeof_pthread / kWord);
   exercise_libc();
   *f.errno_location() = 0;
   copy_words(p->used, tp, glibc.sizeof_pthread / kWord);
@@ -319,6 +337,12 @@ bool on_stack(uintptr_t v, const Probe* p) {
   return v >= base && v < base + p->size;
 }
 
+// The values of the first keys lie in struct pthread itself; the first pointer of the table points to them.
+bool in_values(const Probe* a, size_t word) {
+  uintptr_t at = a->fresh[glibc.specific / kWord] - a->tp;
+  return overlaps(word, at, values_bytes);
+}
+
 // Explains each word of struct pthread by what it is in two probes. skip: bytes that reset() leaves alone.
 const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool* skip) {
   size_t bytes = glibc.sizeof_pthread;
@@ -337,6 +361,9 @@ const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool*
     } else if (in_rseq(w * kWord)) {
       // The kernel writes it, and write_rseq() what new TCBs have in it.
       skip_word = true;
+      ours = false;
+    } else if (in_values(a, w)) {
+      // None in a new thread, but perhaps a malloc's.
       ours = false;
     } else if (overlaps(w, glibc.tid, sizeof(int))) {
       // The tid is half a word: the other half must be a constant.
@@ -378,7 +405,7 @@ const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool*
       glibc.guard[glibc.guards++] = static_cast<uint32_t>(w * kWord);
       skip_word = true;
     }
-    if (ours && a->used[w] != va) {
+    if (ours && a->used[w] != a->keyed[w]) {
       if (va != 0 || glibc.nwarm == kMaxWarm) return decline("libc changes word %lu of struct pthread", w);
       glibc.warm[glibc.nwarm++] = static_cast<int32_t>(w * kWord);
       skip_word = true;
@@ -540,7 +567,10 @@ const char* learn_from_probes(Work* w, char* stacks) {
   w->a.size = probe_size() + 3 * 1024 + 64;
   w->b.stack = stacks + 2 * probe_size() + 192;
   w->b.size = probe_size() + 5 * 1024 + 128;
-  if (run_probe(&w->a) || run_probe(&w->b) || run_probe(&w->c)) return "cannot create threads";
+  if (f.key_create(&w->a.key, nullptr) != 0) return "no key for thread-specific values";
+  int error = run_probe(&w->a);
+  f.key_delete(w->a.key);
+  if (error || run_probe(&w->b) || run_probe(&w->c)) return "cannot create threads";
   if (!w->a.listed) return "threads with stacks of their own are not on the list they should be on";
   if (const char* no = explain_struct(&w->a, &w->b, &w->c, w->skip)) return no;
   uintptr_t robust = w->a.robust - w->a.tp;

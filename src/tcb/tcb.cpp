@@ -2,8 +2,8 @@
 //
 //   T1  Every TCB that a thread pointer may ever hold is on glibc's list of user-stack threads, dead Gs included: dlopen
 //       initialises static TLS in all of them, dlclose looks at them before it frees scopes, set*id() waits for them.
-//   T2  A retired TCB has pristine static TLS, and nobody but dlopen's initialisation writes to it: so it stays right
-//       while modules come and go, and reset() has only struct pthread to look after.
+//   T2  A retired TCB has pristine static TLS, and being on the list it is initialised for modules that come later: so
+//       it stays right while modules come and go, and reset() has only struct pthread to look after.
 //   T3  glibc's list lock is held by goshim for a few stores only, with preemption off. Whoever waits for it does so with
 //       preemption on. A new kernel thread must not wait for it: the one who holds the lock may be a G that waits for a
 //       kernel thread to run on. Its TCB is linked later then, by whoever takes the lock next.
@@ -69,31 +69,46 @@ void link_pending() {
   }
 }
 
-bool try_lock() {
+bool try_lock_list() {
   uint32_t free = 0;
-  return lock_word()->compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed);
+  if (!lock_word()->compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed)) return false;
+  link_pending();
+  return true;
 }
 
-void unlock() {
+// Returns with the lock held and preemption off once more than at entry; sleeps for it as at entry.
+void lock_list() {
+  preempt_off();
+  if (try_lock_list()) return;
+  // 2: perhaps somebody sleeps; as glibc's own low-level locks. One who has slept does not know whether others still do.
+  while (lock_word()->exchange(2, std::memory_order_acquire) != 0) {
+    preempt_on();
+    sys::futex_wait(lock_word(), 2);
+    preempt_off();
+  }
   link_pending();
+}
+
+void unlock_list() {
   if (lock_word()->exchange(0, std::memory_order_release) == 2) sys::futex_wake(lock_word(), 1);
 }
 
-// Runs change(l) with glibc's lock held; sleeps for it. See T3 and T4 for who may.
-void change_list(void (*change)(List*), List* l) {
-  for (;;) {
-    preempt_off();
-    // 2: perhaps somebody sleeps; as glibc's own low-level locks.
-    if (try_lock() || lock_word()->exchange(2, std::memory_order_acquire) == 0) {
-      link_pending();
-      change(l);
-      unlock();
-      preempt_on();
-      return;
-    }
-    preempt_on();
-    sys::futex_wait(lock_word(), 2);
-  }
+// The same, and preemption as before lock_list().
+void unlock_list_on() {
+  unlock_list();
+  preempt_on();
+}
+
+void insert_locked(List* l) {
+  lock_list();
+  insert(l);
+  unlock_list_on();
+}
+
+void remove_locked(List* l) {
+  lock_list();
+  remove(l);
+  unlock_list_on();
 }
 
 // Calls of set*id() that are under way (T4).
@@ -102,9 +117,9 @@ std::atomic<int> setxids{0};
 // For a kernel thread's TCB, without waiting: if the list stays locked, whoever locks it next through goshim does it.
 void link_kernel_thread(List* l) {
   for (int spin = 0; spin < 1000 && setxids.load(std::memory_order_seq_cst) == 0; spin++) {
-    if (try_lock()) {
+    if (try_lock_list()) {
       insert(l);
-      unlock();
+      unlock_list();
       return;
     }
     arch::pause();
@@ -114,7 +129,10 @@ void link_kernel_thread(List* l) {
     l->next = pending;
     pending = l;
   }
-  if (setxids.load(std::memory_order_seq_cst) != 0) change_list([](List*) {}, nullptr);
+  if (setxids.load(std::memory_order_seq_cst) != 0) {
+    lock_list();  // links what is pending
+    unlock_list_on();
+  }
 }
 
 // ---- warm words: malloc's caches and the like, handed from TCBs that end to new ones ----
@@ -196,20 +214,37 @@ struct KernelDtv {
 };
 Slab<KernelDtv> dtv_slab;
 
-// Gives static TLS its initial contents. T2: if a module comes while we copy, dlopen's initialisation of this block may
-// lie under our stores; they come before the look at the modules, so one that comes later is initialised after them.
-// When memory for the image of a new set of modules is exhausted the block stays as it is.
+struct Restore {
+  void* tp;
+  const Image* image;
+  size_t from, to;  // segments
+};
+
+void copy_segments(const Restore& r) {
+  for (size_t i = r.from; i < r.to; i++) {
+    const Segment& s = r.image->segments[i];
+    memcpy(static_cast<char*>(r.tp) + s.offset, s.bytes, s.size);
+  }
+}
+
+// Gives static TLS its initial contents; a malloc may keep its state there, so this thread must not call libc afterwards.
+// A block that belonged to a module that goes may be another's by the time we write (T2). dlopen changes the table of
+// modules first and then initialises blocks under the list lock: with the lock held and the table unchanged, it is still
+// the old one's. When memory for the image of a new set of modules is exhausted, static TLS stays as it is.
 void restore_static_tls(void* tp) {
-  uint64_t key = 0;
-  const Image* image = image_current(&key);
-  for (; image || (image = image_now(&key)); image = nullptr) {
-    NoPreempt no_preempt;
-    for (size_t i = 0; i < image->nsegments; i++) {
-      const Segment& s = image->segments[i];
-      memcpy(static_cast<char*>(tp) + s.offset, s.bytes, s.size);
+  for (;;) {
+    uint64_t key;
+    const Image* image = image_now(&key);
+    if (!image) return;
+    if (image->nsegments > image->npermanent) {
+      lock_list();
+      bool same = modules_key() == key;
+      if (same) copy_segments({tp, image, image->npermanent, image->nsegments});
+      unlock_list_on();
+      if (!same) continue;
     }
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (modules_key() == key) return;
+    copy_segments({tp, image, 0, image->npermanent});
+    return;
   }
 }
 
@@ -228,7 +263,7 @@ void* create(void* top) {
   write_libc(tp);
   write_rseq(tp);
   take_warm(tp);
-  change_list(insert, list_of(tp));
+  insert_locked(list_of(tp));
   // A module that came before the block was on the list, where dlopen would have found it.
   if (modules_key() != key) restore_static_tls(tp);
   return tp;
@@ -265,7 +300,6 @@ void retire(void* tp) {
     dtv[i] = {unallocated(), nullptr};
     glibc.free(block);
   }
-  // Last, because a malloc may keep its state in TLS: from here on this thread calls nothing but goshim.
   restore_static_tls(tp);
 }
 
@@ -275,7 +309,7 @@ void reset(void* tp) {
 }
 
 void destroy(void* tp) {
-  change_list(remove, list_of(tp));
+  remove_locked(list_of(tp));
   keep_warm(tp);
   glibc.deallocate_tls(tp, false);
 }
@@ -314,7 +348,7 @@ void begin_kernel_thread() {
 void end_kernel_thread() {
   void* tp = arch::thread_pointer();
   // While a set*id() is under way its caller holds the lock, and this thread answers its signal as it waits.
-  change_list(remove, list_of(tp));
+  remove_locked(list_of(tp));
   set_tid(tp, 0);
 }
 
@@ -323,7 +357,8 @@ void relink_kernel_thread(void* tp) { link_kernel_thread(list_of(tp)); }
 void setxid_enter() {
   preempt_off();
   setxids.fetch_add(1, std::memory_order_seq_cst);
-  change_list([](List*) {}, nullptr);  // links what is pending
+  lock_list();  // links what is pending
+  unlock_list_on();
 }
 
 void setxid_leave() {
@@ -361,7 +396,7 @@ void after_fork_child(void* tp) {
 }
 
 void relink(void* tp) {
-  change_list(insert, list_of(tp));
+  insert_locked(list_of(tp));
   // T2 did not hold while it was off the list.
   if (modules_key() != forked_with) restore_static_tls(tp);
 }

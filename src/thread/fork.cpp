@@ -28,6 +28,7 @@
 #include "sched/internal.h"
 #include "sync/hooks.h"
 #include "tcb/tcb.h"
+#include "thread/ident.h"
 #include "thread/signal.h"
 
 namespace goshim {
@@ -77,6 +78,7 @@ bool fork_child() {
   sysmon_after_fork_child();
   signal_after_fork_child(g);
   sync_after_fork_child();
+  ident_after_fork_child();
   foreigners.store(nullptr, std::memory_order_relaxed);
   goshim_tls.tid = sys::gettid();  // what it locks from here on is its own when it is a G again
   if (!g) return true;
@@ -129,7 +131,7 @@ NativeState::~NativeState() {
   unlock_os_thread();
 }
 
-bool fork_orphan(const G* g) { return g->id < sched.first_id; }
+bool fork_orphan(const G* g) { return g->id < sched.first_id && g != sched.survivor; }
 
 void fork_rebuild() {
   sched.lock.reset();

@@ -17,6 +17,7 @@
 #include "tcb/tcb.h"
 #include "thread/cancel.h"
 #include "thread/fork.h"
+#include "thread/ident.h"
 #include "thread/signal.h"
 
 namespace goshim {
@@ -45,6 +46,7 @@ void run_key_destructors() {
 void thread_main(void* arg) {
   auto* g = static_cast<G*>(arg);
   preempt_on();
+  ident_g_begin(g);
   void* value = nullptr;
   value = host.run_thread(g->start, g->arg, &g->result);
   thread_finish(value);
@@ -67,6 +69,11 @@ void key_deleted(pthread_key_t key) {
 int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*), void* arg) {
   G* g;
   void* top;
+  if (attr.has_cpus || attr.has_policy) {
+    int error = attr.has_cpus ? cpus_check(sizeof attr.cpus, attr.cpus) : 0;
+    if (!error && attr.has_policy) error = policy_check(attr.policy, attr.priority);
+    if (error) return error;
+  }
   if (attr.user_stack) {
     // The TCB lives in a small slot of its own, so that nothing of ours is in the program's memory once the G is off it.
     g = g_take(round_up(tcb::footprint(), kPage), 0);
@@ -85,7 +92,9 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   g->result = nullptr;
   g->joining.store(nullptr, std::memory_order_relaxed);
   g->life.store(attr.detached ? uint32_t{kDetached} : 0, std::memory_order_relaxed);
-  g->name[0] = 0;
+  ident_g_create(g);
+  if (attr.has_cpus) cpus_set(g, sizeof attr.cpus, attr.cpus);
+  if (attr.has_policy) policy_set(g, attr.policy, attr.priority);
   G* self = getg();
   signal_g_create(g, attr.has_mask ? attr.mask : self ? self->sigmask.load(std::memory_order_relaxed) : 0);
   // Before the G can run: it may be the one that reads *out.

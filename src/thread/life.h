@@ -16,9 +16,14 @@ struct ThreadAttr {
   bool detached = false;
   bool has_mask = false;         // signal mask given; else the creator's is inherited
   uint64_t mask = 0;
+  bool has_cpus = false;         // processors given, in the kernel's format; else the creator's
+  unsigned char cpus[128] = {};
+  bool has_policy = false;       // scheduling policy given; else the creator's
+  int policy = 0;
+  int priority = 0;
 };
 
-// Makes a thread that runs start(arg). EAGAIN without memory. On a G or a foreign thread; preemption on.
+// Makes a thread that runs start(arg). EAGAIN without memory, EINVAL or EPERM for processors or a policy it cannot have. On a G or a foreign thread; preemption on.
 int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*), void* arg);
 
 // Waits for g to end, until deadline (CLOCK_MONOTONIC; kForever none, 0: only asks). EDEADLK, EINVAL, ESRCH, EBUSY (only

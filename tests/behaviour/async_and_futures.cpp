@@ -29,9 +29,7 @@ int main() {
   std::promise<int> promise;
   std::shared_future<int> shared = promise.get_future().share();
   CHECK(shared.wait_for(std::chrono::milliseconds(1)) == std::future_status::timeout);
-  pthread_t readers = spawn([shared] {
-    parallel(40, [shared](int) { CHECK_EQ(shared.get(), 17); });
-  });
+  pthread_t readers = spawn([shared] { parallel(40, [shared](int) { CHECK_EQ(shared.get(), 17); }); });
   sleep_ms(2);
   promise.set_value(17);
   join(readers);

@@ -23,20 +23,12 @@ void block(int way) {
   char byte;
   pollfd wanted = {ends[0], POLLIN, 0};
   switch (way) {
-    case 0:
-      CHECK(read(ends[0], &byte, 1) != 1);
-      break;
-    case 1:
-      sem_wait(&never);
-      break;
+    case 0: CHECK(read(ends[0], &byte, 1) != 1); break;
+    case 1: sem_wait(&never); break;
     case 2:
       for (;;) pthread_cond_wait(&cond, &mutex);
-    case 3:
-      sleep(1000);
-      break;
-    case 4:
-      poll(&wanted, 1, -1);
-      break;
+    case 3: sleep(1000); break;
+    case 4: poll(&wanted, 1, -1); break;
     case 5:
       for (;;) {
         pthread_testcancel();
@@ -45,8 +37,7 @@ void block(int way) {
     case 6:
       CHECK_OK(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, nullptr));
       for (;;) compute(1000);
-    default:
-      pause();
+    default: pause();
   }
   check_fail(__FILE__, __LINE__, "way %d: not cancelled", way);
 }

@@ -36,19 +36,19 @@ __attribute__((noreturn, format(printf, 3, 4))) static inline void check_fail(co
   _exit(1);
 }
 
-#define CHECK(condition)                                                           \
-  do {                                                                             \
+#define CHECK(condition)                                                          \
+  do {                                                                            \
     if (!(condition)) check_fail(__FILE__, __LINE__, "not true: %s", #condition); \
   } while (0)
 
 // Integers and pointers; prints both values.
-#define CHECK_EQ(seen, wanted)                                                                                      \
-  do {                                                                                                              \
-    long long check_seen_ = (long long)(intptr_t)(seen);                                                            \
-    long long check_wanted_ = (long long)(intptr_t)(wanted);                                                        \
-    if (check_seen_ != check_wanted_)                                                                               \
-      check_fail(__FILE__, __LINE__, "%s is %lld (0x%llx), wanted %s = %lld", #seen, check_seen_,                   \
-                 (unsigned long long)check_seen_, #wanted, check_wanted_);                                          \
+#define CHECK_EQ(seen, wanted)                                                                    \
+  do {                                                                                            \
+    long long check_seen_ = (long long)(intptr_t)(seen);                                          \
+    long long check_wanted_ = (long long)(intptr_t)(wanted);                                      \
+    if (check_seen_ != check_wanted_)                                                             \
+      check_fail(__FILE__, __LINE__, "%s is %lld (0x%llx), wanted %s = %lld", #seen, check_seen_, \
+                 (unsigned long long)check_seen_, #wanted, check_wanted_);                        \
   } while (0)
 
 // A function, so that temporaries in the arguments live until the comparison is done.
@@ -60,39 +60,36 @@ static inline void check_str(const char* file, int line, const char* what, const
 #define CHECK_STR(seen, wanted) check_str(__FILE__, __LINE__, #seen, (seen), (wanted))
 
 // A pthread function, which returns its error.
-#define CHECK_OK(call)                                                                                      \
-  do {                                                                                                      \
-    int check_error_ = (call);                                                                              \
-    if (check_error_ != 0)                                                                                  \
-      check_fail(__FILE__, __LINE__, "%s gives %d (%s)", #call, check_error_, strerror(check_error_));      \
+#define CHECK_OK(call)                                                                                 \
+  do {                                                                                                 \
+    int check_error_ = (call);                                                                         \
+    if (check_error_ != 0)                                                                             \
+      check_fail(__FILE__, __LINE__, "%s gives %d (%s)", #call, check_error_, strerror(check_error_)); \
   } while (0)
 
 // A system call or wrapper, which returns -1 and sets errno.
-#define CHECK_SYS(call)                                                                          \
-  do {                                                                                           \
-    if ((call) == -1)                                                                            \
-      check_fail(__FILE__, __LINE__, "%s fails: errno %d (%s)", #call, errno, strerror(errno));  \
+#define CHECK_SYS(call)                                                                                         \
+  do {                                                                                                          \
+    if ((call) == -1) check_fail(__FILE__, __LINE__, "%s fails: errno %d (%s)", #call, errno, strerror(errno)); \
   } while (0)
 
 // A system call or wrapper that must fail with this errno.
-#define CHECK_ERRNO(call, wanted)                                                                                  \
-  do {                                                                                                             \
-    errno = 0;                                                                                                     \
-    long check_result_ = (long)(call);                                                                             \
-    if (check_result_ != -1 || errno != (wanted))                                                                  \
-      check_fail(__FILE__, __LINE__, "%s gives %ld, errno %d, wanted -1, %s", #call, check_result_, errno,         \
-                 #wanted);                                                                                         \
+#define CHECK_ERRNO(call, wanted)                                                                                    \
+  do {                                                                                                               \
+    errno = 0;                                                                                                       \
+    long check_result_ = (long)(call);                                                                               \
+    if (check_result_ != -1 || errno != (wanted))                                                                    \
+      check_fail(__FILE__, __LINE__, "%s gives %ld, errno %d, wanted -1, %s", #call, check_result_, errno, #wanted); \
   } while (0)
 
 // Becomes true within half a minute. A failure here means a lost wake-up or a stopped scheduler, not a slow machine.
-#define EVENTUALLY(condition)                                                                      \
-  do {                                                                                             \
-    int64_t check_end_ = now_ns(CLOCK_MONOTONIC) + 30 * NS_PER_S;                                  \
-    while (!(condition)) {                                                                         \
-      if (now_ns(CLOCK_MONOTONIC) > check_end_)                                                    \
-        check_fail(__FILE__, __LINE__, "not within 30 s: %s", #condition);                         \
-      usleep(200);                                                                                 \
-    }                                                                                              \
+#define EVENTUALLY(condition)                                                                                      \
+  do {                                                                                                             \
+    int64_t check_end_ = now_ns(CLOCK_MONOTONIC) + 30 * NS_PER_S;                                                  \
+    while (!(condition)) {                                                                                         \
+      if (now_ns(CLOCK_MONOTONIC) > check_end_) check_fail(__FILE__, __LINE__, "not within 30 s: %s", #condition); \
+      usleep(200);                                                                                                 \
+    }                                                                                                              \
   } while (0)
 
 #define SKIP(reason)          \
@@ -140,23 +137,18 @@ static inline void compute(int64_t rounds) {
 static inline void stir(unsigned step) {
   static pthread_mutex_t contended = PTHREAD_MUTEX_INITIALIZER;
   switch (step % 8) {
-    case 1:
-      usleep(step % 97);
-      break;
+    case 1: usleep(step % 97); break;
     case 3:
     case 6:
       pthread_mutex_lock(&contended);
       sched_yield();
       pthread_mutex_unlock(&contended);
       break;
-    case 5:
-      compute(20000);
-      break;
+    case 5: compute(20000); break;
     case 7:
       if (step % 64 == 7) poll(NULL, 0, 1);
       break;
-    default:
-      sched_yield();
+    default: sched_yield();
   }
 }
 

@@ -91,17 +91,10 @@ int main() {
     const std::string word = "word" + std::to_string(index);
     for (int round = 0; round < 2; round++) {
       switch ((index + round) % 4) {
-        case 0:
-          by_vfork(word.c_str());
-          break;
-        case 1:
-          by_spawn(word.c_str());
-          break;
-        case 2:
-          by_system();
-          break;
-        default:
-          by_popen(word.c_str());
+        case 0: by_vfork(word.c_str()); break;
+        case 1: by_spawn(word.c_str()); break;
+        case 2: by_system(); break;
+        default: by_popen(word.c_str());
       }
     }
   });

@@ -108,7 +108,8 @@ void shared_mutexes() {
   });
   CHECK_EQ(first, 320);
   std::scoped_lock held(mutex);
-  join(spawn([] { CHECK(!mutex.try_lock_shared_for(1ms) && !mutex.try_lock_until(std::chrono::system_clock::now())); }));
+  join(
+      spawn([] { CHECK(!mutex.try_lock_shared_for(1ms) && !mutex.try_lock_until(std::chrono::system_clock::now())); }));
 }
 
 }  // namespace

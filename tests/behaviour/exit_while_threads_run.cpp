@@ -28,15 +28,9 @@ void start_threads() {
           for (;;) compute(1000);
         case 1:
           for (;;) sleep_ms(1000);
-        case 2:
-          sem_wait(&never);
-          break;
-        case 3:
-          pthread_mutex_lock(&held);
-          break;
-        case 4:
-          CHECK(read(ends[0], &byte, 1) <= 0);
-          break;
+        case 2: sem_wait(&never); break;
+        case 3: pthread_mutex_lock(&held); break;
+        case 4: CHECK(read(ends[0], &byte, 1) <= 0); break;
         default:
           for (;;) {
             void* block = malloc(100);
@@ -60,28 +54,14 @@ int end_of(int way) {
   at_quick_exit([] { _exit(50); });
   start_threads();
   switch (way) {
-    case 0:
-      exit(3);
-    case 1:
-      spawn([] { exit(4); });
-      break;
-    case 2:
-      spawn([] { _exit(5); });
-      break;
-    case 3:
-      spawn([] { quick_exit(6); });
-      break;
-    case 4:
-      spawn([] { abort(); });
-      break;
-    case 5:
-      kill(getpid(), SIGKILL);
-      break;
-    case 6:
-      raise(SIGTERM);
-      break;
-    default:
-      spawn([] { *static_cast<volatile int*>(nullptr) = 1; });
+    case 0: exit(3);
+    case 1: spawn([] { exit(4); }); break;
+    case 2: spawn([] { _exit(5); }); break;
+    case 3: spawn([] { quick_exit(6); }); break;
+    case 4: spawn([] { abort(); }); break;
+    case 5: kill(getpid(), SIGKILL); break;
+    case 6: raise(SIGTERM); break;
+    default: spawn([] { *static_cast<volatile int*>(nullptr) = 1; });
   }
   for (;;) pause();
 }

@@ -45,18 +45,12 @@ int main() {
   pthread_t others = spawn([] {
     parallel(10, [](int index) {
       for (unsigned step = 0; !stop; step++) {
+        if (step % 64 == 0) usleep(500);  // Leaves the children some of the processors.
         switch (index % 4) {
-          case 0:
-            free(malloc(step % 5000));
-            break;
-          case 1:
-            fprintf(sink, "line %u\n", step);
-            break;
-          case 2:
-            stir(step);
-            break;
-          default:
-            compute(1000);
+          case 0: free(malloc(step % 5000)); break;
+          case 1: fprintf(sink, "line %u\n", step); break;
+          case 2: stir(step); break;
+          default: compute(1000);
         }
       }
     });

@@ -29,14 +29,9 @@ static void* join_in_time(void* arg) {
     wall = ms_from_now(CLOCK_REALTIME, 60000);
     steady = ms_from_now(CLOCK_MONOTONIC, 60000);
     switch (self % 3) {
-      case 0:
-        CHECK_OK(pthread_timedjoin_np(thread, &result, &wall));
-        break;
-      case 1:
-        CHECK_OK(pthread_clockjoin_np(thread, &result, CLOCK_MONOTONIC, &steady));
-        break;
-      default:
-        CHECK_OK(pthread_timedjoin_np(thread, &result, NULL));
+      case 0: CHECK_OK(pthread_timedjoin_np(thread, &result, &wall)); break;
+      case 1: CHECK_OK(pthread_clockjoin_np(thread, &result, CLOCK_MONOTONIC, &steady)); break;
+      default: CHECK_OK(pthread_timedjoin_np(thread, &result, NULL));
     }
     CHECK_EQ(result, &go);
   }

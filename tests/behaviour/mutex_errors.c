@@ -56,14 +56,9 @@ static void check_recursive(pthread_mutex_t* mutex) {
   struct timespec far = ms_from_now(CLOCK_REALTIME, 60000);
   for (unsigned i = 0; i < 300; i++) {
     switch (i % 3) {
-      case 0:
-        CHECK_OK(pthread_mutex_lock(mutex));
-        break;
-      case 1:
-        CHECK_OK(pthread_mutex_trylock(mutex));
-        break;
-      default:
-        CHECK_OK(pthread_mutex_timedlock(mutex, &far));
+      case 0: CHECK_OK(pthread_mutex_lock(mutex)); break;
+      case 1: CHECK_OK(pthread_mutex_trylock(mutex)); break;
+      default: CHECK_OK(pthread_mutex_timedlock(mutex, &far));
     }
     if (i % 50 == 0) stir(1 + i / 50);
   }

@@ -32,9 +32,7 @@ static void* produce_and_consume(void* arg) {
       CHECK_SYS(sem_post(&units));
     } else {
       switch (i % 3) {
-        case 0:
-          CHECK_SYS(sem_wait(&units));
-          break;
+        case 0: CHECK_SYS(sem_wait(&units)); break;
         case 1:
           far = ms_from_now(CLOCK_REALTIME, 60000);
           CHECK_SYS(sem_timedwait(&units, &far));

@@ -10,9 +10,7 @@ std::atomic<int> constructed, destroyed;
 
 __thread int plain = 42;
 __thread char zeroed[5000];
-__thread struct alignas(64) {
-  uint64_t words[8];
-} aligned;
+__thread struct alignas(64) { uint64_t words[8]; } aligned;
 
 struct Guard {
   explicit Guard(int rank) : rank(rank), owner(pthread_self()) { constructed++; }

@@ -1,0 +1,325 @@
+// Thread ids, names, attributes, processors and priorities; calls that change what the kernel keeps by kernel thread.
+#include "thread/ident.h"
+
+#include <cstring>
+
+#include "interpose/calls.h"
+#include "thread/life.h"
+#include "thread/signal.h"
+
+using namespace goshim;
+
+namespace {
+
+constexpr size_t kNameSize = 16;  // TASK_COMM_LEN
+
+// The G a process or thread id names in a call that takes 0 for the caller; null if it is not one of goshim's.
+G* g_named(pid_t id) {
+  if (!on_g()) return nullptr;
+  return id == 0 || id == goshim_tls.tid ? getg() : signal_g_of_tid(id);
+}
+
+// The G behind a thread handle, null for others' threads and before the start.
+G* g_behind(pthread_t t) { return runtime_started ? g_of(t) : nullptr; }
+
+int failed(int error) {
+  if (error == 0) return 0;
+  errno = error;
+  return -1;
+}
+
+// A call that changes the calling kernel thread for good: the G stays on it from here on (D13).
+template <typename F>
+auto locked(F call) {
+  if (!on_g()) return call();
+  lock_os_thread();
+  auto r = call();
+  if (r < 0) unlock_os_thread();
+  return r;
+}
+
+// prctl options that change the calling thread and not the process.
+bool is_per_thread(int option) {
+  switch (option) {
+    case PR_SET_SECCOMP:
+    case PR_SET_NO_NEW_PRIVS:
+    case PR_SET_KEEPCAPS:
+    case PR_SET_SECUREBITS:
+    case PR_CAPBSET_DROP:
+    case PR_CAP_AMBIENT:
+    case PR_SET_TIMERSLACK:
+    case PR_SET_TSC:
+    case PR_SET_FPEMU:
+    case PR_SET_FPEXC:
+    case PR_SET_UNALIGN:
+    case PR_SET_ENDIAN:
+    case PR_SET_IO_FLUSHER:
+    case PR_MCE_KILL:
+    case PR_SET_SPECULATION_CTRL:
+    case PR_SET_SYSCALL_USER_DISPATCH:
+    case PR_SET_TAGGED_ADDR_CTRL:
+    case PR_PAC_RESET_KEYS:
+    case PR_PAC_SET_ENABLED_KEYS:
+    case PR_SVE_SET_VL:
+    case PR_SCHED_CORE: return true;
+    default: return false;
+  }
+}
+
+// What pthread_getattr_np says of a thread goshim made. attr is initialised.
+int fill_attr(G* g, pthread_attr_t* attr) {
+  char* low = g->user_stack ? static_cast<char*>(g->user_stack) : g->stack.base + g->stack.guard;
+  size_t size = g->user_stack ? g->user_stack_size : g->stack.size - g->stack.guard;
+  int error = pthread_attr_setstack(attr, low, size);
+  if (!error) error = pthread_attr_setguardsize(attr, g->user_stack ? 0 : g->stack.guard);
+  bool detached = (g->life.load(std::memory_order_acquire) & kDetached) != 0;
+  if (!error && detached) error = pthread_attr_setdetachstate(attr, PTHREAD_CREATE_DETACHED);
+  sched_param param{};
+  int policy = 0;
+  policy_get(g, &policy, &param.sched_priority);
+  if (!error) pthread_attr_setschedpolicy(attr, policy);  // others than the POSIX policies it does not take
+  if (!error) pthread_attr_setschedparam(attr, &param);
+  unsigned char cpus[1024];
+  long n = cpus_get(g, sizeof cpus, cpus);
+  if (!error && n > 0)
+    error = pthread_attr_setaffinity_np(attr, static_cast<size_t>(n), reinterpret_cast<cpu_set_t*>(cpus));
+  return error;
+}
+
+}  // namespace
+
+// ---- ids and names ----
+
+GOSHIM_EXPORT pid_t gettid() {
+  if (!on_g()) return REAL(gettid)();
+  return goshim_tls.tid;
+}
+
+GOSHIM_EXPORT int pthread_setname_np(pthread_t t, const char* name) {
+  G* g = g_behind(t);
+  if (!g) return REAL(pthread_setname_np)(t, name);
+  if (std::strlen(name) >= kNameSize) return ERANGE;
+  name_set(g, name);
+  return 0;
+}
+
+GOSHIM_EXPORT int pthread_getname_np(pthread_t t, char* buf, size_t size) {
+  G* g = g_behind(t);
+  if (!g) return REAL(pthread_getname_np)(t, buf, size);
+  if (size < kNameSize) return ERANGE;
+  name_get(g, buf);
+  return 0;
+}
+
+GOSHIM_EXPORT int prctl(int option, ...) {
+  va_list args;
+  va_start(args, option);
+  auto a = va_arg(args, unsigned long);
+  auto b = va_arg(args, unsigned long);
+  auto c = va_arg(args, unsigned long);
+  auto d = va_arg(args, unsigned long);
+  va_end(args);
+  if (on_g() && option == PR_SET_NAME) {
+    name_set(getg(), reinterpret_cast<const char*>(a));
+    return 0;
+  }
+  if (on_g() && option == PR_GET_NAME) {
+    name_get(getg(), reinterpret_cast<char*>(a));
+    return 0;
+  }
+  auto call = [=] { return REAL(prctl)(option, a, b, c, d); };
+  return is_per_thread(option) ? locked(call) : call();
+}
+
+// ---- attributes ----
+
+GOSHIM_EXPORT int pthread_getattr_np(pthread_t t, pthread_attr_t* attr) {
+  G* g = g_behind(t);
+  if (!g || g->kind < 0) return REAL(pthread_getattr_np)(t, attr);  // the main thread: libc reads /proc/self/maps
+  int error = pthread_attr_init(attr);
+  if (error) return error;
+  error = fill_attr(g, attr);
+  if (error) pthread_attr_destroy(attr);
+  return error;
+}
+
+GOSHIM_EXPORT int pthread_setattr_default_np(const pthread_attr_t* attr) {
+  int error = REAL(pthread_setattr_default_np)(attr);
+  size_t size = 0;
+  // 0 in attr leaves the size as it is.
+  if (!error && pthread_attr_getstacksize(attr, &size) == 0 && size) stack::set_default_size(size);
+  return error;
+}
+
+// ---- processors ----
+
+GOSHIM_EXPORT int pthread_setaffinity_np(pthread_t t, size_t size, const cpu_set_t* cpus) {
+  G* g = g_behind(t);
+  if (!g) return REAL(pthread_setaffinity_np)(t, size, cpus);
+  return cpus_set(g, size, cpus);
+}
+
+GOSHIM_EXPORT int pthread_getaffinity_np(pthread_t t, size_t size, cpu_set_t* cpus) {
+  G* g = g_behind(t);
+  if (!g) return REAL(pthread_getaffinity_np)(t, size, cpus);
+  long n = cpus_get(g, size, cpus);
+  if (n < 0) return static_cast<int>(-n);
+  std::memset(reinterpret_cast<char*>(cpus) + n, 0, size - static_cast<size_t>(n));
+  return 0;
+}
+
+GOSHIM_EXPORT int sched_setaffinity(pid_t id, size_t size, const cpu_set_t* cpus) {
+  G* g = g_named(id);
+  if (!g) return REAL(sched_setaffinity)(id, size, cpus);
+  return failed(cpus_set(g, size, cpus));
+}
+
+GOSHIM_EXPORT int sched_getaffinity(pid_t id, size_t size, cpu_set_t* cpus) {
+  G* g = g_named(id);
+  if (!g) return REAL(sched_getaffinity)(id, size, cpus);
+  long n = cpus_get(g, size, cpus);
+  if (n < 0) return failed(static_cast<int>(-n));
+  std::memset(reinterpret_cast<char*>(cpus) + n, 0, size - static_cast<size_t>(n));
+  return 0;
+}
+
+// ---- policies and priorities ----
+
+GOSHIM_EXPORT int pthread_setschedparam(pthread_t t, int policy, const sched_param* param) {
+  G* g = g_behind(t);
+  if (!g) return REAL(pthread_setschedparam)(t, policy, param);
+  return policy_set(g, policy, param->sched_priority);
+}
+
+GOSHIM_EXPORT int pthread_getschedparam(pthread_t t, int* policy, sched_param* param) {
+  G* g = g_behind(t);
+  if (!g) return REAL(pthread_getschedparam)(t, policy, param);
+  policy_get(g, policy, &param->sched_priority);
+  return 0;
+}
+
+GOSHIM_EXPORT int pthread_setschedprio(pthread_t t, int priority) {
+  G* g = g_behind(t);
+  if (!g) return REAL(pthread_setschedprio)(t, priority);
+  int policy;
+  int old;
+  policy_get(g, &policy, &old);
+  return policy_set(g, policy, priority);
+}
+
+GOSHIM_EXPORT int sched_setscheduler(pid_t id, int policy, const sched_param* param) {
+  G* g = g_named(id);
+  if (!g || !param) return REAL(sched_setscheduler)(id, policy, param);
+  return failed(policy_set(g, policy, param->sched_priority));
+}
+
+GOSHIM_EXPORT int __sched_setscheduler(pid_t id, int policy, const sched_param* param) {
+  return sched_setscheduler(id, policy, param);
+}
+
+GOSHIM_EXPORT int sched_getscheduler(pid_t id) {
+  G* g = g_named(id);
+  if (!g) return REAL(sched_getscheduler)(id);
+  int policy;
+  int priority;
+  policy_get(g, &policy, &priority);
+  return policy;
+}
+
+GOSHIM_EXPORT int __sched_getscheduler(pid_t id) { return sched_getscheduler(id); }
+
+GOSHIM_EXPORT int sched_setparam(pid_t id, const sched_param* param) {
+  G* g = g_named(id);
+  if (!g || !param) return REAL(sched_setparam)(id, param);
+  return failed(policy_set(g, sched_getscheduler(id), param->sched_priority));
+}
+
+GOSHIM_EXPORT int sched_getparam(pid_t id, sched_param* param) {
+  G* g = g_named(id);
+  if (!g || !param) return REAL(sched_getparam)(id, param);
+  int policy;
+  policy_get(g, &policy, &param->sched_priority);
+  return 0;
+}
+
+GOSHIM_EXPORT int __sched_getparam(pid_t id, sched_param* param) { return sched_getparam(id, param); }
+
+GOSHIM_EXPORT int sched_rr_get_interval(pid_t id, timespec* interval) {
+  return REAL(sched_rr_get_interval)(on_g() ? kernel_tid(id) : id, interval);
+}
+
+GOSHIM_EXPORT int setpriority(__priority_which_t which, id_t id, int nice) {
+  G* g = which == PRIO_PROCESS ? g_named(static_cast<pid_t>(id)) : nullptr;
+  if (!g) return REAL(setpriority)(which, id, nice);
+  return failed(nice_set(g, nice));
+}
+
+GOSHIM_EXPORT int getpriority(__priority_which_t which, id_t id) {
+  G* g = which == PRIO_PROCESS ? g_named(static_cast<pid_t>(id)) : nullptr;
+  if (!g) return REAL(getpriority)(which, id);
+  return nice_get(g);
+}
+
+GOSHIM_EXPORT int nice(int by) {
+  if (!on_g()) return REAL(nice)(by);
+  if (by == 0) return nice_get(getg());
+  int error = nice_set(getg(), nice_get(getg()) + by);
+  if (error) return failed(error == EACCES ? EPERM : error);
+  return nice_get(getg());
+}
+
+GOSHIM_EXPORT int pthread_getcpuclockid(pthread_t t, clockid_t* clock) {
+  G* g = g_behind(t);
+  if (!g) return REAL(pthread_getcpuclockid)(t, clock);
+  if (g == getg()) {
+    *clock = CLOCK_THREAD_CPUTIME_ID;
+    return 0;
+  }
+  // The kernel's encoding of the clock of one thread's CPU time, as libc has it too.
+  constexpr int kPerThread = 4;
+  constexpr int kSchedulerTime = 2;
+  *clock =
+      static_cast<clockid_t>(~static_cast<unsigned>(kernel_tid(tls_of(g)->tid)) << 3 | kPerThread | kSchedulerTime);
+  return 0;
+}
+
+// ---- state of the kernel thread (D13) ----
+
+GOSHIM_EXPORT int unshare(int flags) {
+  return locked([=] { return REAL(unshare)(flags); });
+}
+
+GOSHIM_EXPORT int setns(int fd, int type) {
+  return locked([=] { return REAL(setns)(fd, type); });
+}
+
+GOSHIM_EXPORT int capset(cap_user_header_t header, cap_user_data_t data) {
+  return locked([=] { return REAL(capset)(header, data); });
+}
+
+GOSHIM_EXPORT int setfsuid(uid_t id) {
+  return locked([=] { return REAL(setfsuid)(id); });
+}
+
+GOSHIM_EXPORT int setfsgid(gid_t id) {
+  return locked([=] { return REAL(setfsgid)(id); });
+}
+
+GOSHIM_EXPORT int personality(unsigned long persona) {
+  if (persona == 0xffffffff) return REAL(personality)(persona);  // only asks
+  return locked([=] { return REAL(personality)(persona); });
+}
+
+// The tracer is a kernel thread, which must make every later request itself. The symbol's own declaration takes an
+// enumeration, behind which C++ has no way to the other arguments.
+GOSHIM_EXPORT long goshim_ptrace(int request, ...) __asm__("ptrace");
+long goshim_ptrace(int request, ...) {
+  va_list args;
+  va_start(args, request);
+  pid_t pid = va_arg(args, pid_t);
+  void* address = va_arg(args, void*);
+  void* data = va_arg(args, void*);
+  va_end(args);
+  if (on_g() && getg()->lock_count == 0) lock_os_thread();
+  return REAL(ptrace)(static_cast<__ptrace_request>(request), pid, address, data);
+}

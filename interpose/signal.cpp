@@ -1,0 +1,366 @@
+// Signals: actions, masks, waiting, sending; and the functions that carry a mask from one place to another (jumps,
+// contexts). Before the runtime starts and on foreign threads all of it is libc's; afterwards see src/thread/signal.h.
+#include "base/clock.h"
+#include "interpose/calls.h"
+#include "sched/inject.h"
+#include "thread/signal.h"
+
+#include <cstring>
+
+using namespace goshim;
+
+namespace {
+
+uint64_t word_of(const sigset_t* set) {
+  uint64_t w;
+  std::memcpy(&w, set, sizeof w);
+  return w;
+}
+
+void set_of(uint64_t w, sigset_t* set) {
+  std::memset(set, 0, sizeof *set);
+  std::memcpy(set, &w, sizeof w);
+}
+
+int failed(int error) {
+  errno = error;
+  return -1;
+}
+int zero_or_failed(int error) { return error ? failed(error) : 0; }
+
+// Actions belong to the process: a foreign thread sets them in the same table. A child of vfork has actions of its own.
+bool own_actions() { return on_g() || (runtime_started && !goshim_tls.owner); }
+
+int act(int sig, const struct sigaction* action, struct sigaction* old) {
+  if (!own_actions()) return REAL(sigaction)(sig, action, old);
+  return zero_or_failed(signal_action(sig, action, old));
+}
+
+// An error number.
+int change_mask(int how, const sigset_t* set, sigset_t* old) {
+  uint64_t before = getg()->sigmask.load(std::memory_order_relaxed);
+  uint64_t given = set ? word_of(set) : 0;
+  if (set) {
+    switch (how) {
+      case SIG_BLOCK: given |= before; break;
+      case SIG_UNBLOCK: given = before & ~given; break;
+      case SIG_SETMASK: break;
+      default: return EINVAL;
+    }
+    signal_set_mask(given);
+  }
+  if (old) set_of(before, old);
+  return 0;
+}
+
+// The same on any thread.
+int change_mask_anywhere(int how, const sigset_t* set, sigset_t* old) {
+  if (!on_g()) return REAL(sigprocmask)(how, set, old);
+  return zero_or_failed(change_mask(how, set, old));
+}
+
+int suspend(const sigset_t* set) {
+  if (!on_g()) return REAL(sigsuspend)(set);
+  thread_test_cancel();
+  signal_suspend(word_of(set));
+  thread_test_cancel();
+  return failed(EINTR);
+}
+
+// sigwait and relatives on a G: the signal's number or -errno.
+int wait_for(const sigset_t* set, siginfo_t* info, Nanos deadline) {
+  thread_test_cancel();
+  int sig = signal_wait(word_of(set), info, deadline);
+  if (sig == -EINTR) thread_test_cancel();
+  return sig;
+}
+
+// Signals that siginterrupt() wants to interrupt system calls: signal() then installs without SA_RESTART.
+std::atomic<uint64_t> interrupting{0};
+
+sighandler_t install(int sig, sighandler_t handler, int flags) {
+  struct sigaction action {};
+  struct sigaction old {};
+  if (handler == SIG_ERR || sig < 1 || sig >= NSIG) {
+    errno = EINVAL;
+    return SIG_ERR;
+  }
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  sigemptyset(&action.sa_mask);
+  return act(sig, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
+sighandler_t install_bsd(int sig, sighandler_t handler) {
+  bool interrupts = sig >= 1 && sig < NSIG && (interrupting.load(std::memory_order_relaxed) & signal_bit(sig));
+  sighandler_t old = install(sig, handler, interrupts ? 0 : SA_RESTART);
+  return old;
+}
+
+constexpr int kOneShot = static_cast<int>(SA_RESETHAND | SA_NODEFER);
+
+int block_one(int how, int sig) {
+  sigset_t set;
+  sigemptyset(&set);
+  if (sigaddset(&set, sig) != 0) return -1;
+  return change_mask_anywhere(how, &set, nullptr);
+}
+
+int suspend_without(int sig) {
+  sigset_t set;
+  if (change_mask_anywhere(SIG_BLOCK, nullptr, &set) != 0 || sigdelset(&set, sig) != 0) return -1;
+  return suspend(&set);
+}
+
+int suspend_with_word(int mask) {
+  sigset_t set;
+  set_of(static_cast<unsigned>(mask), &set);
+  return suspend(&set);
+}
+
+// The mask in a jump buffer or ucontext. libc saves and restores the M's there, which is the same always; the G's goes into
+// words that the kernel, which knows 64 signals, leaves alone.
+constexpr size_t kOurs = 1;
+constexpr size_t kMark = 2;
+constexpr uint64_t kMarked = 0x676f7368696d2173;
+
+void note_mask(sigset_t* where) {
+  auto* words = where->__val;
+  words[kOurs] = getg()->sigmask.load(std::memory_order_relaxed);
+  words[kMark] = kMarked;
+}
+
+uint64_t noted_mask(const sigset_t* where) {
+  auto* words = where->__val;
+  return words[kMark] == kMarked ? words[kOurs] : words[0];
+}
+
+[[noreturn]] void jump(struct __jmp_buf_tag* env, int value, void (*real_jump)(struct __jmp_buf_tag*, int)) {
+  if (on_g() && env->__mask_was_saved) {
+    __jmp_buf_tag copy = *env;
+    copy.__mask_was_saved = 0;
+    signal_set_mask(noted_mask(&env->__saved_mask));
+    real_jump(&copy, value);
+  }
+  real_jump(env, value);
+  __builtin_unreachable();
+}
+
+// Before libc resumes *uc: its mask becomes the G's, and what libc will tell the kernel is the M's.
+void resume_mask(const ucontext_t* uc) {
+  auto* words = const_cast<ucontext_t*>(uc)->uc_sigmask.__val;
+  uint64_t mask = noted_mask(&uc->uc_sigmask);
+  words[kOurs] = mask;
+  words[kMark] = kMarked;
+  words[0] = inject_m_mask();
+  signal_set_mask(mask);
+}
+
+}  // namespace
+
+// ---- for x86_64/jumps.S ----
+
+#define GOSHIM_NOTE extern "C" __attribute__((visibility("hidden"))) void*
+
+GOSHIM_NOTE goshim_note_sigsetjmp(struct __jmp_buf_tag* env, int save) {
+  // Without save the buffer may be one of libc's own, which end before the mask.
+  if (save) {
+    env->__saved_mask.__val[kMark] = 0;
+    if (on_g()) note_mask(&env->__saved_mask);
+  }
+  return reinterpret_cast<void*>(REAL(__sigsetjmp));
+}
+
+GOSHIM_NOTE goshim_note_getcontext(ucontext_t* uc) {
+  uc->uc_sigmask.__val[kMark] = 0;
+  if (on_g()) note_mask(&uc->uc_sigmask);
+  return reinterpret_cast<void*>(REAL(getcontext));
+}
+
+GOSHIM_NOTE goshim_note_setcontext(const ucontext_t* uc) {
+  if (on_g()) resume_mask(uc);
+  return reinterpret_cast<void*>(REAL(setcontext));
+}
+
+GOSHIM_NOTE goshim_note_swapcontext(ucontext_t* save, const ucontext_t* resume) {
+  save->uc_sigmask.__val[kMark] = 0;
+  if (on_g()) {
+    note_mask(&save->uc_sigmask);
+    resume_mask(resume);
+  }
+  return reinterpret_cast<void*>(REAL(swapcontext));
+}
+
+// ---- actions ----
+
+GOSHIM_EXPORT int sigaction(int sig, const struct sigaction* action, struct sigaction* old) noexcept { return act(sig, action, old); }
+GOSHIM_EXPORT int __sigaction(int sig, const struct sigaction* action, struct sigaction* old) { return act(sig, action, old); }
+
+GOSHIM_EXPORT sighandler_t signal(int sig, sighandler_t handler) noexcept { return install_bsd(sig, handler); }
+GOSHIM_EXPORT sighandler_t bsd_signal(int sig, sighandler_t handler) { return install_bsd(sig, handler); }
+GOSHIM_EXPORT sighandler_t ssignal(int sig, sighandler_t handler) noexcept { return install_bsd(sig, handler); }
+GOSHIM_EXPORT sighandler_t sysv_signal(int sig, sighandler_t handler) noexcept { return install(sig, handler, kOneShot); }
+GOSHIM_EXPORT sighandler_t __sysv_signal(int sig, sighandler_t handler) noexcept { return install(sig, handler, kOneShot); }
+
+GOSHIM_EXPORT int siginterrupt(int sig, int on) noexcept {
+  struct sigaction action {};
+  if (act(sig, nullptr, &action) != 0) return -1;
+  if (on) {
+    interrupting.fetch_or(signal_bit(sig), std::memory_order_relaxed);
+    action.sa_flags &= ~SA_RESTART;
+  } else {
+    interrupting.fetch_and(~signal_bit(sig), std::memory_order_relaxed);
+    action.sa_flags |= SA_RESTART;
+  }
+  return act(sig, &action, nullptr);
+}
+
+GOSHIM_EXPORT sighandler_t sigset(int sig, sighandler_t handler) noexcept {
+  sigset_t one;
+  sigset_t before;
+  struct sigaction old {};
+  sigemptyset(&one);
+  if (sigaddset(&one, sig) != 0) return SIG_ERR;
+  if (handler == SIG_HOLD) {
+    if (change_mask_anywhere(SIG_BLOCK, &one, &before) != 0) return SIG_ERR;
+    if (sigismember(&before, sig)) return SIG_HOLD;
+    return act(sig, nullptr, &old) == 0 ? old.sa_handler : SIG_ERR;
+  }
+  sighandler_t was = install(sig, handler, 0);
+  if (was == SIG_ERR || change_mask_anywhere(SIG_UNBLOCK, &one, &before) != 0) return SIG_ERR;
+  return sigismember(&before, sig) ? SIG_HOLD : was;
+}
+
+GOSHIM_EXPORT int sigignore(int sig) noexcept { return install(sig, SIG_IGN, 0) == SIG_ERR ? -1 : 0; }
+
+// ---- masks ----
+
+GOSHIM_EXPORT int sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept { return change_mask_anywhere(how, set, old); }
+
+GOSHIM_EXPORT int pthread_sigmask(int how, const sigset_t* set, sigset_t* old) noexcept {
+  return on_g() ? change_mask(how, set, old) : REAL(pthread_sigmask)(how, set, old);
+}
+
+GOSHIM_EXPORT int sigblock(int mask) noexcept {
+  sigset_t set;
+  set_of(static_cast<unsigned>(mask), &set);
+  return change_mask_anywhere(SIG_BLOCK, &set, &set) == 0 ? static_cast<int>(word_of(&set)) : -1;
+}
+GOSHIM_EXPORT int sigsetmask(int mask) noexcept {
+  sigset_t set;
+  set_of(static_cast<unsigned>(mask), &set);
+  return change_mask_anywhere(SIG_SETMASK, &set, &set) == 0 ? static_cast<int>(word_of(&set)) : -1;
+}
+GOSHIM_EXPORT int siggetmask() noexcept {
+  sigset_t set;
+  return change_mask_anywhere(SIG_BLOCK, nullptr, &set) == 0 ? static_cast<int>(word_of(&set)) : -1;
+}
+GOSHIM_EXPORT int sighold(int sig) noexcept { return block_one(SIG_BLOCK, sig); }
+GOSHIM_EXPORT int sigrelse(int sig) noexcept { return block_one(SIG_UNBLOCK, sig); }
+
+GOSHIM_EXPORT int sigpending(sigset_t* set) noexcept {
+  if (!on_g()) return REAL(sigpending)(set);
+  set_of(signal_pending(), set);
+  return 0;
+}
+
+GOSHIM_EXPORT int sigaltstack(const stack_t* stack, stack_t* old) noexcept {
+  if (!on_g()) return REAL(sigaltstack)(stack, old);
+  return zero_or_failed(signal_altstack(stack, old));
+}
+
+// ---- waiting ----
+
+GOSHIM_EXPORT int sigsuspend(const sigset_t* set) { return suspend(set); }
+GOSHIM_EXPORT int __sigsuspend(const sigset_t* set) { return suspend(set); }
+
+GOSHIM_EXPORT int pause() {
+  if (!on_g()) return REAL(pause)();
+  sigset_t set;
+  change_mask(SIG_BLOCK, nullptr, &set);
+  return suspend(&set);
+}
+
+// The headers give the name sigpause to the X/Open function.
+extern "C" __attribute__((visibility("default"))) int goshim_bsd_sigpause(int mask) asm("sigpause");
+extern "C" int goshim_bsd_sigpause(int mask) { return suspend_with_word(mask); }
+GOSHIM_EXPORT int __xpg_sigpause(int sig) { return suspend_without(sig); }
+GOSHIM_EXPORT int __sigpause(int what, int is_signal) { return is_signal ? suspend_without(what) : suspend_with_word(what); }
+
+GOSHIM_EXPORT int sigwait(const sigset_t* set, int* sig) {
+  if (!on_g()) return REAL(sigwait)(set, sig);
+  int got;
+  do got = wait_for(set, nullptr, kForever);
+  while (got == -EINTR);
+  if (got < 0) return -got;
+  *sig = got;
+  return 0;
+}
+
+GOSHIM_EXPORT int sigwaitinfo(const sigset_t* set, siginfo_t* info) {
+  if (!on_g()) return REAL(sigwaitinfo)(set, info);
+  return static_cast<int>(answer(wait_for(set, info, kForever)));
+}
+
+GOSHIM_EXPORT int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
+  if (!on_g()) return REAL(sigtimedwait)(set, info, timeout);
+  if (!timeout) return static_cast<int>(answer(wait_for(set, info, kForever)));
+  if (!valid_nanoseconds(timeout) || timeout->tv_sec < 0) return failed(EINVAL);
+  Nanos wait = nanos_of(timeout);
+  Nanos now = sys::nanotime();
+  Nanos deadline = wait == 0 ? 0 : wait < kForever - now ? now + wait : kForever;
+  return static_cast<int>(answer(wait_for(set, info, deadline)));
+}
+
+// ---- sending ----
+
+GOSHIM_EXPORT int pthread_kill(pthread_t thread, int sig) noexcept {
+  G* g = on_g() || runtime_started ? g_of(thread) : nullptr;
+  return g ? signal_send(g, signal_info(sig, SI_TKILL)) : REAL(pthread_kill)(thread, sig);
+}
+
+GOSHIM_EXPORT int pthread_sigqueue(pthread_t thread, int sig, const sigval value) noexcept {
+  G* g = on_g() || runtime_started ? g_of(thread) : nullptr;
+  if (!g) return REAL(pthread_sigqueue)(thread, sig, value);
+  siginfo_t info = signal_info(sig, SI_QUEUE);
+  info.si_value = value;
+  return signal_send(g, info);
+}
+
+GOSHIM_EXPORT int raise(int sig) noexcept {
+  if (!on_g()) return REAL(raise)(sig);
+  return zero_or_failed(signal_send(getg(), signal_info(sig, SI_TKILL)));
+}
+GOSHIM_EXPORT int gsignal(int sig) noexcept { return raise(sig); }
+
+GOSHIM_EXPORT int kill(pid_t pid, int sig) noexcept {
+  if (!on_g() || sig == 0 || pid != sys::getpid()) return REAL(kill)(pid, sig);
+  return static_cast<int>(answer(signal_send_process(signal_info(sig, SI_USER))));
+}
+
+GOSHIM_EXPORT int sigqueue(pid_t pid, int sig, const sigval value) noexcept {
+  if (!on_g() || sig == 0 || pid != sys::getpid()) return REAL(sigqueue)(pid, sig, value);
+  siginfo_t info = signal_info(sig, SI_QUEUE);
+  info.si_value = value;
+  return static_cast<int>(answer(signal_send_process(info)));
+}
+
+GOSHIM_EXPORT int tgkill(pid_t pid, pid_t tid, int sig) {
+  G* g = on_g() && pid == sys::getpid() ? signal_g_of_tid(tid) : nullptr;
+  return g ? zero_or_failed(signal_send(g, signal_info(sig, SI_TKILL))) : REAL(tgkill)(pid, tid, sig);
+}
+
+// ---- jumps ----
+
+GOSHIM_EXPORT void siglongjmp(struct __jmp_buf_tag* env, int value) noexcept { jump(env, value, REAL(siglongjmp)); }
+GOSHIM_EXPORT void longjmp(struct __jmp_buf_tag* env, int value) noexcept { jump(env, value, REAL(siglongjmp)); }
+GOSHIM_EXPORT void _longjmp(struct __jmp_buf_tag* env, int value) noexcept { jump(env, value, REAL(siglongjmp)); }
+
+GOSHIM_EXPORT void __longjmp_chk(struct __jmp_buf_tag* env, int value) {
+  // libc's check takes a jump down the stack for an error, unless the kernel says that it leaves an alternate stack; it
+  // does not know the G's.
+  stack_t stack{};
+  stack.ss_flags = SS_DISABLE;
+  if (on_g()) signal_altstack(nullptr, &stack);
+  jump(env, value, stack.ss_flags & SS_DISABLE ? REAL(__longjmp_chk) : REAL(siglongjmp));
+}

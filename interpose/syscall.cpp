@@ -1,0 +1,245 @@
+// syscall(2): the numbers that block, name a thread or change one go where the functions of the same name go; the rest
+// goes to the kernel.
+#include <sys/syscall.h>
+
+#include "interpose/calls.h"
+#include "interpose/process.h"
+#include "interpose/sync.h"
+#include "interpose/times.h"
+#include "thread/ident.h"
+
+using namespace goshim;
+
+namespace {
+
+using Args = const long[6];
+
+template <typename T>
+T* pointer(long x) {
+  return reinterpret_cast<T*>(x);
+}
+
+// The kernel's answer from a function that sets errno.
+template <typename R>
+long from_errno(R r) {
+  return r == R(-1) ? -errno : static_cast<long>(r);
+}
+
+// A call that blocks: how long, and what becomes of it when a handler has run. False for other calls.
+bool is_blocking(long nr, Args a, RegionClass* c, OnHandler* rule) {
+  *c = RegionClass::Short;
+  *rule = OnHandler::Restart;
+  switch (nr) {
+    case SYS_read:
+    case SYS_write:
+    case SYS_pread64:
+    case SYS_pwrite64:
+    case SYS_readv:
+    case SYS_writev:
+    case SYS_preadv:
+    case SYS_pwritev:
+    case SYS_preadv2:
+    case SYS_pwritev2:
+    case SYS_sendfile:
+    case SYS_splice:
+    case SYS_tee:
+    case SYS_vmsplice:
+    case SYS_ioctl:
+    case SYS_getrandom: return true;
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+    case SYS_recvmmsg:
+    case SYS_sendto:
+    case SYS_sendmsg:
+    case SYS_sendmmsg: *rule = OnHandler::RestartSocket; return true;
+    default: break;
+  }
+  *c = RegionClass::Long;
+  switch (nr) {
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_connect: *rule = OnHandler::RestartSocket; return true;
+    case SYS_copy_file_range:
+    case SYS_fsync:
+    case SYS_fdatasync:
+    case SYS_sync_file_range:
+    case SYS_syncfs:
+    case SYS_sync:
+    case SYS_msync:
+    case SYS_fallocate:
+    case SYS_flock:
+    case SYS_mq_timedsend:
+    case SYS_mq_timedreceive:
+    case SYS_wait4:
+    case SYS_waitid: return true;
+    case SYS_fcntl: return a[1] == F_SETLKW || a[1] == F_OFD_SETLKW;
+    case SYS_msgrcv:
+    case SYS_msgsnd:
+#ifdef SYS_semop
+    case SYS_semop:
+#endif
+    case SYS_semtimedop:
+    case SYS_io_getevents: *rule = OnHandler::Fail; return true;
+    case SYS_io_uring_enter: *rule = OnHandler::Fail; return a[2] != 0;  // completions to wait for
+    default: return false;
+  }
+}
+
+// A kernel's set of signals of size bytes as the functions take it.
+const sigset_t* signals(long set, long size) { return size == 8 ? pointer<const sigset_t>(set) : nullptr; }
+
+// pselect6 takes its set and the size in one argument.
+const sigset_t* packed_signals(long packed) {
+  const long* p = pointer<const long>(packed);
+  return p ? signals(p[0], p[1]) : nullptr;
+}
+
+// Calls of a G that are more than system calls. False if nr is none.
+bool as_function(long nr, Args a, long* r) {
+  auto fd = static_cast<int>(a[0]);
+  auto n = static_cast<int>(a[2]);
+  switch (nr) {
+    case SYS_gettid: *r = gettid(); return true;
+    case SYS_sched_yield: *r = sched_yield(); return true;
+    case SYS_nanosleep: *r = from_errno(nanosleep(pointer<const timespec>(a[0]), pointer<timespec>(a[1]))); return true;
+    case SYS_clock_nanosleep:
+      *r = -clock_nanosleep(static_cast<clockid_t>(a[0]), static_cast<int>(a[1]), pointer<const timespec>(a[2]),
+                            pointer<timespec>(a[3]));
+      return true;
+#ifdef SYS_poll
+    case SYS_poll: *r = from_errno(poll(pointer<pollfd>(a[0]), static_cast<nfds_t>(a[1]), n)); return true;
+    case SYS_select:
+      *r = from_errno(
+          select(fd, pointer<fd_set>(a[1]), pointer<fd_set>(a[2]), pointer<fd_set>(a[3]), pointer<timeval>(a[4])));
+      return true;
+    case SYS_epoll_wait:
+      *r = from_errno(epoll_wait(fd, pointer<epoll_event>(a[1]), n, static_cast<int>(a[3])));
+      return true;
+    case SYS_open:
+      *r = from_errno(open(pointer<const char>(a[0]), static_cast<int>(a[1]), static_cast<mode_t>(a[2])));
+      return true;
+    case SYS_creat: *r = from_errno(creat(pointer<const char>(a[0]), static_cast<mode_t>(a[1]))); return true;
+#endif
+    case SYS_openat: *r = from_errno(openat(fd, pointer<const char>(a[1]), n, static_cast<mode_t>(a[3]))); return true;
+    case SYS_ppoll:
+      *r = blocking_poll(pointer<pollfd>(a[0]), static_cast<nfds_t>(a[1]), pointer<timespec>(a[2]),
+                         pointer<const uint64_t>(a[4] == 8 ? a[3] : 0));
+      return true;
+    case SYS_pselect6:
+      *r = blocking_select(fd, pointer<fd_set>(a[1]), pointer<fd_set>(a[2]), pointer<fd_set>(a[3]),
+                           pointer<timespec>(a[4]), reinterpret_cast<const uint64_t*>(packed_signals(a[5])));
+      return true;
+    case SYS_epoll_pwait:
+      *r = from_errno(epoll_pwait(fd, pointer<epoll_event>(a[1]), n, static_cast<int>(a[3]), signals(a[4], a[5])));
+      return true;
+    case SYS_epoll_pwait2:
+      *r = from_errno(
+          epoll_pwait2(fd, pointer<epoll_event>(a[1]), n, pointer<const timespec>(a[3]), signals(a[4], a[5])));
+      return true;
+    case SYS_close: *r = from_errno(close(fd)); return true;
+    case SYS_prctl: *r = from_errno(prctl(fd, a[1], a[2], a[3], a[4])); return true;
+    case SYS_tgkill: *r = from_errno(tgkill(fd, static_cast<pid_t>(a[1]), n)); return true;
+    case SYS_tkill: *r = from_errno(tgkill(getpid(), fd, static_cast<int>(a[1]))); return true;
+    case SYS_rt_sigprocmask:
+      if (a[3] != 8) return false;
+      *r = -pthread_sigmask(fd, pointer<const sigset_t>(a[1]), pointer<sigset_t>(a[2]));
+      return true;
+    case SYS_sched_setaffinity:
+      *r = from_errno(sched_setaffinity(fd, static_cast<size_t>(a[1]), pointer<const cpu_set_t>(a[2])));
+      return true;
+    case SYS_sched_setscheduler:
+      *r = from_errno(sched_setscheduler(fd, static_cast<int>(a[1]), pointer<const sched_param>(a[2])));
+      return true;
+    case SYS_sched_getscheduler: *r = from_errno(sched_getscheduler(fd)); return true;
+    case SYS_sched_setparam: *r = from_errno(sched_setparam(fd, pointer<const sched_param>(a[1]))); return true;
+    case SYS_sched_getparam: *r = from_errno(sched_getparam(fd, pointer<sched_param>(a[1]))); return true;
+    case SYS_setpriority:
+      *r = from_errno(setpriority(static_cast<__priority_which_t>(fd), static_cast<id_t>(a[1]), n));
+      return true;
+    case SYS_unshare: *r = from_errno(unshare(fd)); return true;
+    case SYS_setns: *r = from_errno(setns(fd, static_cast<int>(a[1]))); return true;
+    default: return false;
+  }
+}
+
+// Calls that name a thread by its id, in which argument? -1: none.
+int thread_id_argument(long nr, Args a) {
+  switch (nr) {
+    case SYS_sched_getaffinity:
+    case SYS_sched_rr_get_interval:
+    case SYS_sched_setattr:
+    case SYS_sched_getattr: return 0;
+    case SYS_getpriority: return a[0] == PRIO_PROCESS ? 1 : -1;
+    case SYS_ioprio_get:
+    case SYS_ioprio_set: return a[0] == 1 ? 1 : -1;  // IOPRIO_WHO_PROCESS
+    case SYS_perf_event_open: return 1;
+    default: return -1;
+  }
+}
+
+// Calls that change what the kernel keeps by kernel thread (D13).
+bool locks_thread(long nr, Args a) {
+  switch (nr) {
+    case SYS_seccomp:
+    case SYS_landlock_restrict_self:
+    case SYS_set_mempolicy:
+    case SYS_perf_event_open:
+    case SYS_capset:
+    case SYS_setfsuid:
+    case SYS_setfsgid:
+    case SYS_setuid:
+    case SYS_setgid:
+    case SYS_setreuid:
+    case SYS_setregid:
+    case SYS_setresuid:
+    case SYS_setresgid:
+    case SYS_setgroups:
+    case SYS_ptrace:
+    case SYS_keyctl:
+    case SYS_personality:
+    case SYS_add_key:
+    case SYS_request_key: return true;
+    case SYS_sched_setattr: return a[0] == 0 || a[0] == goshim_tls.tid;
+    case SYS_ioprio_set: return a[0] == 1 && (a[1] == 0 || a[1] == goshim_tls.tid);
+    case SYS_io_uring_setup: return true;  // rings of a single issuer know it by its kernel thread
+    default: return false;
+  }
+}
+
+long to_kernel(long nr, Args args) {
+  long a[6] = {args[0], args[1], args[2], args[3], args[4], args[5]};
+  bool locks = locks_thread(nr, a);
+  if (locks) lock_os_thread();
+  if (int i = thread_id_argument(nr, a); i >= 0 && a[i] > 0) a[i] = kernel_tid(static_cast<int>(a[i]));
+  // The kernel thread ends, its P must not end with it.
+  if (nr == SYS_exit) region_enter(RegionClass::Long);
+  long r = sys::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+  if (locks && r < 0) unlock_os_thread();
+  return r;
+}
+
+long on_this_g(long nr, Args a) {
+  long r;
+  if (as_function(nr, a, &r)) return r;
+  RegionClass c;
+  OnHandler rule;
+  if (is_blocking(nr, a, &c, &rule)) return blocking_call(c, rule, nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+  return to_kernel(nr, a);
+}
+
+}  // namespace
+
+GOSHIM_EXPORT long syscall(long nr, ...) {
+  // As libc's, takes six words whether the caller gave them or not.
+  va_list args;
+  va_start(args, nr);
+  long a[6];
+  for (long& x : a) x = va_arg(args, long);
+  va_end(args);
+  // The words may be waited on by Gs and by foreign threads, which must find each other.
+  if (nr == SYS_futex) return answer(futex_call(a[0], a[1], a[2], a[3], a[4], a[5]));
+  long r;
+  if (process_syscall(nr, a, &r)) return answer(r);
+  if (!on_g()) return REAL(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+  return answer(on_this_g(nr, a));
+}

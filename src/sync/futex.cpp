@@ -1,0 +1,214 @@
+// futex(2) (see futex.h). The key is the word's address, so a waiter that reaches the kernel past goshim (an inline system
+// call) is not in our table: a wake that finds nobody here asks the kernel too.
+#include "sync/futex.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+
+#include "base/clock.h"
+#include "park/park.h"
+#include "sched/sched.h"
+#include "thread/signal.h"
+
+namespace goshim {
+namespace {
+
+using Word = std::atomic<uint32_t>;
+
+struct Wait {
+  const Word* word;
+  uint32_t expected;
+};
+
+bool unchanged(void* ctx) {
+  auto* w = static_cast<Wait*>(ctx);
+  return w->word->load(std::memory_order_seq_cst) == w->expected;
+}
+
+// After an interrupt: as in the kernel, a wait with a time-out is never restarted after a handler.
+bool ends(const HandlerMark& mark, bool timed) {
+  if (!getg()) return true;
+  return handlers_ran(mark) && (timed || !handlers_restart(mark));
+}
+
+long wait(Word* word, uint32_t expected, const Deadline* deadline, uint32_t bits) {
+  Wait w{word, expected};
+  HandlerMark mark = handler_mark();
+  for (;;) {
+    ParkRequest r{
+        .key = word,
+        .validate = unchanged,
+        .before_sleep = nullptr,
+        .timed_out = nullptr,
+        .ctx = &w,
+        .deadline = deadline ? deadline->monotonic() : kForever,
+        .reason = WaitReason::Futex,
+        .interruptible = true,
+        .token = bits,
+        .front = false,
+        .signals_only = true,
+    };
+    switch (park(r)) {
+      case ParkResult::Unparked: return 0;
+      case ParkResult::Invalid: return -EAGAIN;
+      case ParkResult::TimedOut:
+        if (deadline->passed()) return -ETIMEDOUT;
+        break;
+      case ParkResult::Interrupted:
+        if (ends(mark, deadline != nullptr)) return -EINTR;
+        break;
+    }
+  }
+}
+
+struct Wake {
+  int left;
+  uint32_t bits;
+};
+
+Filter matches(void* ctx, uintptr_t token) {
+  auto* w = static_cast<Wake*>(ctx);
+  if (w->left == 0) return Filter::Stop;
+  if (!(token & w->bits)) return Filter::Skip;
+  w->left--;
+  return Filter::Unpark;
+}
+
+int wake_count(long count) { return count <= 0 ? 1 : count > INT32_MAX ? INT32_MAX : static_cast<int>(count); }
+
+long wake(Word* word, long count, uint32_t bits) {
+  if (bits == 0) return -EINVAL;
+  int n = wake_count(static_cast<int>(count));
+  int woken;
+  if (bits == FUTEX_BITSET_MATCH_ANY) {
+    woken = n == 1 ? unpark_one(word).unparked : unpark_many(word, n);
+  } else {
+    Wake w{n, bits};
+    woken = unpark_filter(word, matches, nullptr, &w).unparked;
+  }
+  if (woken) return woken;
+  return sys::call(SYS_futex, word, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, n, 0, 0, bits);
+}
+
+struct Requeue {
+  const Word* word;
+  bool compare;
+  uint32_t expected;
+  RequeuePlan plan;
+};
+
+long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected) {
+  if (wake < 0 || move < 0) return -EINVAL;
+  Requeue r{from, expected != nullptr, expected ? *expected : 0, {wake, move}};
+  RequeueInfo info = unpark_requeue(
+      from, to,
+      [](void* ctx) {
+        auto* q = static_cast<Requeue*>(ctx);
+        bool refused = q->compare && q->word->load(std::memory_order_seq_cst) != q->expected;
+        return refused ? RequeuePlan{-1, 0} : q->plan;
+      },
+      nullptr, &r);
+  if (info.woken < 0) return -EAGAIN;
+  return expected ? info.woken + info.moved : info.woken;
+}
+
+// The operation and comparison that FUTEX_WAKE_OP encodes in its last argument.
+long wake_op(Word* first, int count, Word* second, int count2, uint32_t code) {
+  uint32_t operation = code >> 28 & 0xf;
+  uint32_t comparison = code >> 24 & 0xf;
+  auto sign_extend = [](uint32_t twelve_bits) { return static_cast<int32_t>(twelve_bits << 20) >> 20; };
+  auto operand = static_cast<uint32_t>(sign_extend(code >> 12 & 0xfff));
+  int32_t against = sign_extend(code & 0xfff);
+  if (operation & FUTEX_OP_OPARG_SHIFT) {
+    operand = 1U << (operand & 31);
+    operation &= ~static_cast<uint32_t>(FUTEX_OP_OPARG_SHIFT);
+  }
+  if (operation > FUTEX_OP_XOR || comparison > FUTEX_OP_CMP_GE) return -ENOSYS;
+  uint32_t old = second->load(std::memory_order_relaxed);
+  uint32_t next = old;
+  do {
+    switch (operation) {
+      case FUTEX_OP_SET: next = operand; break;
+      case FUTEX_OP_ADD: next = old + operand; break;
+      case FUTEX_OP_OR: next = old | operand; break;
+      case FUTEX_OP_ANDN: next = old & ~operand; break;
+      default: next = old ^ operand; break;
+    }
+  } while (!second->compare_exchange_weak(old, next, std::memory_order_seq_cst));
+  auto was = static_cast<int32_t>(old);
+  bool also = false;
+  switch (comparison) {
+    case FUTEX_OP_CMP_EQ: also = was == against; break;
+    case FUTEX_OP_CMP_NE: also = was != against; break;
+    case FUTEX_OP_CMP_LT: also = was < against; break;
+    case FUTEX_OP_CMP_LE: also = was <= against; break;
+    case FUTEX_OP_CMP_GT: also = was > against; break;
+    default: also = was >= against; break;
+  }
+  long woken = wake(first, count, FUTEX_BITSET_MATCH_ANY);
+  if (woken >= 0 && also) woken += wake(second, count2, FUTEX_BITSET_MATCH_ANY);
+  return woken;
+}
+
+long in_kernel(long address, long op, long value, long timeout, long address2, long value3) {
+  if (!getg()) return sys::call(SYS_futex, address, op, value, timeout, address2, value3);
+  auto command = static_cast<int>(op) & FUTEX_CMD_MASK;
+  bool timed = timeout != 0 && (command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET);
+  timespec until;
+  if (timed && command == FUTEX_WAIT) {  // a duration: an interrupted wait must not begin anew
+    auto* t = reinterpret_cast<const timespec*>(timeout);
+    if (t->tv_sec < 0 || !valid_nanoseconds(t)) return -EINVAL;
+    Nanos now = sys::nanotime();
+    Nanos at = nanos_of(t) < kForever - now ? now + nanos_of(t) : kForever;
+    until = {at / kSecond, at % kSecond};
+    op = FUTEX_WAIT_BITSET | (op & FUTEX_PRIVATE_FLAG);
+    timeout = reinterpret_cast<long>(&until);
+    value3 = FUTEX_BITSET_MATCH_ANY;
+  }
+  HandlerMark mark = handler_mark();
+  for (;;) {
+    long r = region_syscall(RegionClass::Long, SYS_futex, address, op, value, timeout, address2, value3);
+    if (r != -EINTR || ends(mark, timed)) return r;
+  }
+}
+
+bool is_word(long address) { return address >= static_cast<long>(kPage) && address % 4 == 0; }
+
+}  // namespace
+
+long futex_op(long address, long op, long value, long timeout, long address2, long value3) {
+  auto command = static_cast<int>(op) & FUTEX_CMD_MASK;
+  auto* word = reinterpret_cast<Word*>(address);
+  auto* other = reinterpret_cast<Word*>(address2);
+  auto v = static_cast<uint32_t>(value);
+  auto v3 = static_cast<uint32_t>(value3);
+  auto value2 = static_cast<int>(timeout);  // some commands take a number there
+  bool two = command == FUTEX_REQUEUE || command == FUTEX_CMP_REQUEUE || command == FUTEX_WAKE_OP;
+  bool ours = (op & FUTEX_PRIVATE_FLAG) && is_word(address) && (!two || is_word(address2));
+  if (!ours) return in_kernel(address, op, value, timeout, address2, value3);
+  switch (command) {
+    case FUTEX_WAIT:
+    case FUTEX_WAIT_BITSET: {
+      uint32_t bits = command == FUTEX_WAIT ? FUTEX_BITSET_MATCH_ANY : v3;
+      if (bits == 0) return -EINVAL;
+      if (!timeout) return wait(word, v, nullptr, bits);
+      auto* t = reinterpret_cast<const timespec*>(timeout);
+      if (t->tv_sec < 0 || !valid_nanoseconds(t)) return -EINVAL;
+      clockid_t clock = op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+      Deadline deadline = Deadline::of(clock, t);
+      if (command == FUTEX_WAIT) {  // a duration, whichever clock is named
+        Nanos now = sys::nanotime();
+        deadline = {CLOCK_MONOTONIC, deadline.at < kForever - now ? now + deadline.at : kForever, true};
+      }
+      return wait(word, v, &deadline, bits);
+    }
+    case FUTEX_WAKE: return wake(word, value, FUTEX_BITSET_MATCH_ANY);
+    case FUTEX_WAKE_BITSET: return wake(word, value, v3);
+    case FUTEX_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, nullptr);
+    case FUTEX_CMP_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, &v3);
+    case FUTEX_WAKE_OP: return wake_op(word, static_cast<int>(v), other, value2, v3);
+    default: return in_kernel(address, op, value, timeout, address2, value3);
+  }
+}
+
+}  // namespace goshim

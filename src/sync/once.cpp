@@ -1,0 +1,97 @@
+// pthread_once. The routine may be left by a C++ exception (std::call_once counts on it) or by a forced unwind (exit,
+// cancellation). The runtime is built without exceptions and must not need a C++ library, so the frame that calls the
+// routine names a personality function of its own: an unwinder asks it when it passes the frame, whatever the reason,
+// and it has no table to look into; being asked in the clean-up phase is all it needs to know.
+#include "sync/once.h"
+
+#include <unwind.h>
+
+#include "park/park.h"
+#include "sync/hooks.h"
+
+namespace goshim {
+namespace {
+
+constexpr uint32_t kDone = 2;
+constexpr uint32_t kRunning = 1;
+constexpr uint32_t kGeneration = 4;
+
+uint32_t generation;  // written in the child of a fork only, when it has one thread
+
+// The onces that the thread is running, innermost first; unwinding passes their frames in this order.
+struct Frame {
+  Once* once;
+  Frame* outer;
+};
+__thread Frame* innermost;
+
+void finish(Once* once, uint32_t state) {
+  once->word.store(state, std::memory_order_release);
+  unpark_all(once);
+}
+
+struct Wait {
+  Once* once;
+  uint32_t running;
+};
+
+bool still_running(void* ctx) {
+  auto* w = static_cast<Wait*>(ctx);
+  return w->once->word.load(std::memory_order_relaxed) == w->running;
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("hidden"), used)) _Unwind_Reason_Code goshim_once_unwound(int, _Unwind_Action actions,
+                                                                                              _Unwind_Exception_Class,
+                                                                                              _Unwind_Exception*,
+                                                                                              _Unwind_Context*) {
+  if (actions & _UA_CLEANUP_PHASE) {
+    Frame* frame = innermost;
+    innermost = frame->outer;
+    finish(frame->once, 0);
+  }
+  return _URC_CONTINUE_UNWIND;
+}
+
+namespace {
+
+// 0x1b: the personality's address as a 4-byte offset.
+GOSHIM_NOINLINE void run(Once* once, void (*routine)()) {
+  asm volatile(".cfi_personality 0x1b, goshim_once_unwound");
+  Frame frame{once, innermost};
+  innermost = &frame;
+  routine();
+  innermost = frame.outer;
+}
+
+}  // namespace
+
+void once_slow(Once* once, void (*routine)()) {
+  uint32_t running = generation | kRunning;
+  uint32_t w = once->word.load(std::memory_order_acquire);
+  for (;;) {
+    if (w & kDone) return;
+    if (w == running) {
+      Wait wait{once, running};
+      park({.key = once,
+            .validate = still_running,
+            .before_sleep = nullptr,
+            .timed_out = nullptr,
+            .ctx = &wait,
+            .reason = WaitReason::Once,
+            .interruptible = true,
+            .signals_only = true});
+      w = once->word.load(std::memory_order_acquire);
+      continue;
+    }
+    // Not run, or running in a thread that the fork left behind.
+    if (once->word.compare_exchange_weak(w, running, std::memory_order_acquire)) break;
+  }
+  run(once, routine);
+  finish(once, kDone);
+}
+
+void sync_after_fork_child() { generation += kGeneration; }
+
+}  // namespace goshim

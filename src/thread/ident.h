@@ -1,0 +1,50 @@
+// What the kernel keeps by kernel thread and the program by its own thread: id, name, processors, policy, nice value.
+//
+//   I1  All Ms are alike ("clean"), those of locked Gs apart. A G that differs from the clean state is locked to its M
+//       (D13), and the kernel keeps its values; one that returns to the clean state is unlocked.
+//   I2  What is asked for a G that cannot be locked from here (it has not begun, or is another one) is noted; it takes
+//       effect when the G begins, and is what the G's values read as until then.
+//
+// Results are error numbers, 0 for success. On a G with preemption on, unless said otherwise.
+#pragma once
+
+#include "sched/runtime.h"
+
+namespace goshim {
+
+// The kernel thread that stands for a thread id in a system call: the M of a G; other ids are the kernel's own. 0 stays
+// 0; -1 if a virtual id has no thread.
+int kernel_tid(int tid);
+
+// If path leads into /proc by a virtual thread id, writes the path that the kernel knows to buf.
+constexpr size_t kTaskPathMax = 128;  // longer ones are not translated: the kernel has none
+bool translate_task_path(const char* path, char* buf, size_t size);
+
+// Name of a G: up to 15 characters.
+void name_set(G* g, const char* name);
+void name_get(G* g, char* name);
+
+// Processors, in the kernel's format. cpus_get gives the bytes written, or -errno.
+int cpus_set(G* g, size_t size, const void* cpus);
+long cpus_get(G* g, size_t size, void* cpus);
+int cpus_check(size_t size, const void* cpus);  // what cpus_set would give
+
+int policy_set(G* g, int policy, int priority);
+int policy_check(int policy, int priority);
+void policy_get(G* g, int* policy, int* priority);
+
+int nice_set(G* g, int nice);
+int nice_get(G* g);
+
+// A new G inherits the creator's name and values; called before it can run, on any thread.
+void ident_g_create(G* g);
+// The first act of a G on itself, if it has notes.
+void ident_g_begin_slow(G* g);
+inline void ident_g_begin(G* g) {
+  if (GOSHIM_UNLIKELY(g->ident != nullptr)) ident_g_begin_slow(g);
+}
+
+// In the child of a fork.
+void ident_after_fork_child();
+
+}  // namespace goshim

@@ -1,0 +1,1015 @@
+// Signals (see signal.h).
+//
+// Where signals come from. Ms block what is asynchronous; a kernel thread of its own, the receiver, takes what is for the
+// process: its kernel mask leaves open what some G leaves open and no handler takes (so default actions and SIG_IGN are the
+// kernel's affair), and it waits with rt_sigtimedwait for what some G leaves open and a handler takes, and for what sigwait
+// waits for. What every G blocks stays pending in the kernel. Some signals come to the M that caused them (faults, SIGPIPE,
+// see signal_open_on_m); the handler there, on_signal or on_fault, puts them where they belong.
+//
+// Where they wait. One list for the process (shared_list), taken from by any G that leaves the signal open; and one for
+// each G of those sent to it. A G that is to look is kicked: bits in its Tls, and then by its state: taken off its wait
+// queue, interrupted on its M, or left alone where it will look by itself. Handlers run in signals_run(), on the G.
+//
+//   S1  A signal is on a list before the kick; the G clears the bits before it looks at the lists.
+//   S2  After the bits are set, a barrier on all processors (membarrier), then the state is read. So a G that the sender
+//       sees Runnable or leaving a wait reads its bits afterwards, in preempt_on().
+//   S3  A G that comes to block a signal, or ends, while the shared list holds one, kicks another G that takes it.
+//   S4  G::sigmask may block more than `counted` says while a handler runs; the receiver then takes what nobody has open,
+//       and it waits in the shared list instead of the kernel.
+//
+// Everything that handlers of the kernel touch is lock-free: items and states come from SafePools, a G's incoming list
+// takes pushes from anywhere. Locks: mask_lock, then shared_lock; none is held while kicking.
+#include "thread/signal.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <ucontext.h>
+
+#include <cstring>
+
+#include "base/print.h"
+#include "park/park.h"
+#include "sched/inject.h"
+#include "sched/internal.h"
+#include "sched/safe_pool.h"
+#include "thread/cancel.h"
+#include "thread/life.h"
+
+namespace goshim {
+namespace {
+
+constexpr int kSignals = 64;
+constexpr int kFirstRealTime = 32;  // kernel's: signals below are pending once or not at all
+constexpr int kKick = 32;           // wakes the receiver
+constexpr uint64_t kInternal = signal_bit(32) | signal_bit(33);  // glibc's own: no program gets at them
+constexpr uint64_t kUnblockable = kInternal | signal_bit(SIGKILL) | signal_bit(SIGSTOP);
+constexpr uint64_t kStandard = (UINT64_C(1) << (kFirstRealTime - 1)) - 1;
+constexpr uint64_t kFaults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) | signal_bit(SIGILL) |
+                             signal_bit(SIGTRAP) | signal_bit(SIGSYS);
+// Sent by the kernel to the thread whose call caused them.
+constexpr uint64_t kByCaller = signal_bit(SIGPIPE) | signal_bit(SIGXFSZ);
+// Faults that may be stack overflows: looked at even if the program has no handler.
+constexpr uint64_t kWatched = signal_bit(SIGSEGV) | signal_bit(SIGBUS);
+constexpr uint64_t kIgnoredByDefault = signal_bit(SIGCHLD) | signal_bit(SIGURG) | signal_bit(SIGWINCH) | signal_bit(SIGCONT);
+constexpr uint64_t kStopping = signal_bit(SIGTSTP) | signal_bit(SIGTTIN) | signal_bit(SIGTTOU);
+constexpr int kKernelRestorer = 0x04000000;  // SA_RESTORER
+
+struct alignas(64) Item {
+  SafePoolItem pool;
+  Item* next;
+  siginfo_t info;
+};
+
+// What a G has beyond its mask. Made when first needed, and kept for the Gs that come after in the same structure.
+struct alignas(64) State {
+  SafePoolItem pool;
+  std::atomic<Item*> incoming;       // sent to this G, last first; pushed by anyone, taken by the G
+  Item* list;                        // the same, first first; the G's
+  std::atomic<uint64_t> directed;    // signals on the two lists; set by senders, cleared by the G
+  std::atomic<uint64_t> waiting_for; // sigwait's set while it waits; written by the G
+  uint64_t counted;                  // the mask as the counters below know it; mask_lock
+  stack_t altstack;                  // the G's
+  uint32_t ran, hard;                // HandlerMark; the G's
+};
+
+SafePool items;
+SafePool states;
+bool pools_ready;
+
+State* state_if_any(const G* g) {
+  return static_cast<State*>(__atomic_load_n(&g->signal_state, __ATOMIC_ACQUIRE));
+}
+
+// Null when memory is exhausted.
+State* state_of(G* g) {
+  State* state = state_if_any(g);
+  if (GOSHIM_LIKELY(state != nullptr)) return state;
+  state = static_cast<State*>(states.take());
+  if (!state) return nullptr;
+  state->altstack.ss_flags = SS_DISABLE;
+  void* none = nullptr;
+  if (__atomic_compare_exchange_n(&g->signal_state, &none, static_cast<void*>(state), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return state;
+  states.release(state);
+  return static_cast<State*>(none);
+}
+
+// ---- actions ----
+
+struct Action {
+  void* handler;  // SIG_DFL, SIG_IGN or a function of one or three arguments
+  uint64_t flags;
+  uint64_t mask;
+};
+
+// Read by handlers of the kernel, so behind a sequence counter: odd while it is being written.
+struct ActionSlot {
+  std::atomic<uint32_t> sequence{0};
+  std::atomic<void*> handler{nullptr};
+  std::atomic<uint64_t> flags{0};
+  std::atomic<uint64_t> mask{0};
+};
+
+ActionSlot actions[kSignals + 1];
+Lock action_lock;
+std::atomic<uint64_t> handled{0};  // signals with a handler; action_lock
+std::atomic<uint64_t> ignored{0};  // with SIG_IGN, or with SIG_DFL where that is to ignore; action_lock
+
+void* as_pointer(void (*f)(int)) { return reinterpret_cast<void*>(f); }
+auto as_kernel_handler(void* handler) { return reinterpret_cast<void (*)(int, void*, void*)>(handler); }
+bool is_function(const void* handler) { return handler != as_pointer(SIG_DFL) && handler != as_pointer(SIG_IGN); }
+
+Action read_action(int sig) {
+  ActionSlot& slot = actions[sig];
+  for (;;) {
+    uint32_t before = slot.sequence.load(std::memory_order_acquire);
+    Action a{slot.handler.load(std::memory_order_relaxed), slot.flags.load(std::memory_order_relaxed),
+             slot.mask.load(std::memory_order_relaxed)};
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (!(before & 1) && slot.sequence.load(std::memory_order_relaxed) == before) return a;
+    arch::pause();
+  }
+}
+
+void on_signal(int sig, void* info, void* uc);
+void on_fault(int sig, void* info, void* uc);
+
+void tell_kernel(int sig, const Action& a) {
+  unsigned long flags = a.flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
+  bool function = is_function(a.handler);
+  bool watched = function || a.handler == as_pointer(SIG_DFL);
+  uint64_t bit = signal_bit(sig);
+  if (((bit & kFaults) && function) || ((bit & kWatched) && watched)) {
+    arch::install_handler(sig, on_fault, SA_SIGINFO | SA_ONSTACK | SA_RESTART, ~UINT64_C(0));
+  } else if (function || ((bit & kByCaller) && watched)) {
+    // Who blocks SIGPIPE must not die of it: the default action is taken by the runtime.
+    arch::install_handler(sig, on_signal, SA_SIGINFO | SA_ONSTACK | SA_RESTART | flags, ~UINT64_C(0));
+  } else {
+    arch::install_handler(sig, as_kernel_handler(a.handler), flags, 0);
+  }
+}
+
+// action_lock held.
+void write_action(int sig, const Action& a) {
+  ActionSlot& slot = actions[sig];
+  uint32_t sequence = slot.sequence.load(std::memory_order_relaxed);
+  slot.sequence.store(sequence + 1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  slot.handler.store(a.handler, std::memory_order_relaxed);
+  slot.flags.store(a.flags, std::memory_order_relaxed);
+  slot.mask.store(a.mask, std::memory_order_relaxed);
+  slot.sequence.store(sequence + 2, std::memory_order_release);
+  uint64_t bit = signal_bit(sig);
+  uint64_t now = handled.load(std::memory_order_relaxed) & ~bit;
+  handled.store(is_function(a.handler) ? now | bit : now, std::memory_order_seq_cst);
+  now = ignored.load(std::memory_order_relaxed) & ~bit;
+  bool ignores = a.handler == as_pointer(SIG_IGN) || (a.handler == as_pointer(SIG_DFL) && (bit & kIgnoredByDefault));
+  ignored.store(ignores ? now | bit : now, std::memory_order_seq_cst);
+}
+
+// ---- the receiver's sets ----
+
+Lock mask_lock;
+std::atomic<int> open_gs{0};     // Gs that block nothing
+int masked_gs;                   // mask_lock: the others
+int blocked_by[kSignals + 1];    // mask_lock: how many of those block it
+int waited_by[kSignals + 1];     // mask_lock: Gs in sigwait for it
+uint64_t waited;                 // mask_lock: the signals for which that is not 0
+uint64_t once_waited;            // mask_lock: taken on while every G blocks them, so that a loop of sigwaits costs no kick
+std::atomic<uint64_t> take{0};     // what the receiver waits for; written under mask_lock
+std::atomic<uint64_t> kernels{0};  // what it leaves open, for default actions; written under mask_lock
+int receiver_tid;
+
+void kick_receiver() {
+  if (receiver_tid) sys::tgkill(sched.pid, receiver_tid, kKick);
+}
+
+// mask_lock held. True if the receiver must be told.
+bool update_sets() {
+  uint64_t open = ~UINT64_C(0);
+  if (open_gs.load(std::memory_order_seq_cst) == 0) {
+    for (int sig = 1; sig <= kSignals; sig++) {
+      if (blocked_by[sig] >= masked_gs) open &= ~signal_bit(sig);
+    }
+  }
+  uint64_t functions = handled.load(std::memory_order_seq_cst);
+  uint64_t now_taken = ((open & functions) | waited | (once_waited & ~open)) & ~kUnblockable;
+  uint64_t now_kernels = open & ~functions & ~now_taken & ~kInternal;
+  if (now_taken == take.load(std::memory_order_relaxed) && now_kernels == kernels.load(std::memory_order_relaxed)) return false;
+  take.store(now_taken, std::memory_order_seq_cst);
+  kernels.store(now_kernels, std::memory_order_seq_cst);
+  return true;
+}
+
+void update_receiver() {
+  bool changed;
+  {
+    LockGuard guard(mask_lock);
+    changed = update_sets();
+  }
+  if (changed) kick_receiver();
+}
+
+// g's mask counts as `mask` from here on; gone: it ends.
+void recount(State* state, uint64_t mask, bool arrives, bool gone) {
+  bool changed;
+  {
+    LockGuard guard(mask_lock);
+    uint64_t old = arrives ? 0 : state->counted;
+    if (!arrives) {
+      if (old) masked_gs--;
+      else open_gs.fetch_sub(1, std::memory_order_seq_cst);
+    }
+    if (!gone) {
+      if (mask) masked_gs++;
+      else open_gs.fetch_add(1, std::memory_order_seq_cst);
+    }
+    uint64_t now = gone ? 0 : mask;
+    for (uint64_t differ = old ^ now; differ; differ &= differ - 1) {
+      int sig = __builtin_ctzll(differ) + 1;
+      blocked_by[sig] += now & signal_bit(sig) ? 1 : -1;
+    }
+    state->counted = now;
+    changed = update_sets();
+  }
+  if (changed) kick_receiver();
+}
+
+// ---- lists ----
+
+Lock shared_lock;
+Item* shared_list;                      // shared_lock: for the process, first first
+std::atomic<uint64_t> shared_bits{0};   // signals on it; written under shared_lock
+std::atomic<Item*> forwarded{nullptr};  // taken by handlers on an M, for the receiver to put on the list
+G* main_g;
+std::atomic<G*> last_chosen{nullptr};
+
+void push(std::atomic<Item*>* stack, Item* item) {
+  Item* head = stack->load(std::memory_order_relaxed);
+  do item->next = head;
+  while (!stack->compare_exchange_weak(head, item, std::memory_order_seq_cst, std::memory_order_relaxed));
+}
+
+void append(Item** list, Item* item) {
+  while (*list) list = &(*list)->next;
+  item->next = nullptr;
+  *list = item;
+}
+
+// Takes all of a stack, first pushed first.
+Item* take_all(std::atomic<Item*>* stack) {
+  Item* reversed = nullptr;
+  for (Item* item = stack->exchange(nullptr, std::memory_order_seq_cst); item;) {
+    Item* next = item->next;
+    item->next = reversed;
+    reversed = item;
+    item = next;
+  }
+  return reversed;
+}
+
+void collect(State* state) {
+  for (Item* item = take_all(&state->incoming); item;) {
+    Item* next = item->next;
+    append(&state->list, item);
+    item = next;
+  }
+}
+
+// The pending signal of `set` that comes first: faults sent by hand, then by number.
+Item* take_from(Item** list, uint64_t set) {
+  Item** best = nullptr;
+  auto rank = [](int sig) { return signal_bit(sig) & kFaults ? sig - kSignals : sig; };
+  for (Item** at = list; *at; at = &(*at)->next) {
+    int sig = (*at)->info.si_signo;
+    if (!(set & signal_bit(sig))) continue;
+    if (!best || rank(sig) < rank((*best)->info.si_signo)) best = at;
+  }
+  if (!best) return nullptr;
+  Item* item = *best;
+  *best = item->next;
+  return item;
+}
+
+uint64_t signals_on(const Item* list) {
+  uint64_t set = 0;
+  for (; list; list = list->next) set |= signal_bit(list->info.si_signo);
+  return set;
+}
+
+// Preemption off, on the G: a signal of `set` that it was sent or may take from the process. The caller owns the item.
+Item* take_pending(State* state, uint64_t set) {
+  if (state) {
+    collect(state);
+    if (Item* item = take_from(&state->list, set)) {
+      if (!(signals_on(state->list) & signal_bit(item->info.si_signo))) {
+        state->directed.fetch_and(~signal_bit(item->info.si_signo), std::memory_order_seq_cst);
+      }
+      return item;
+    }
+  }
+  if (!(shared_bits.load(std::memory_order_seq_cst) & set)) return nullptr;
+  LockGuard guard(shared_lock);
+  Item* item = take_from(&shared_list, set);
+  shared_bits.store(signals_on(shared_list), std::memory_order_seq_cst);
+  return item;
+}
+
+// ---- kicks ----
+
+uint64_t open_in(const G* g) {
+  uint64_t blocked = g->sigmask.load(std::memory_order_seq_cst);
+  if (State* state = state_if_any(g)) blocked &= ~state->waiting_for.load(std::memory_order_seq_cst);
+  return ~blocked;
+}
+
+// Makes g look at its signals. Preemption off, no lock held, not in a handler of the kernel.
+void kick(G* g) {
+  Tls* tls = tls_of(g);
+  tls->interrupt.store(1, std::memory_order_seq_cst);  // first: run_pending clears it after the bits
+  tls->pending.fetch_or(kPendingSignal, std::memory_order_seq_cst);
+  if (g == getg()) return;
+  sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);  // S2
+  switch (g->status.load(std::memory_order_seq_cst)) {
+    case GStatus::Waiting: unpark_interrupt(g); break;
+    case GStatus::Running:
+    case GStatus::Syscall:
+      if (M* m = g->m.load(std::memory_order_acquire)) inject_poke(m);
+      break;
+    case GStatus::Runnable:
+    case GStatus::Dead: break;
+  }
+}
+
+bool takes(const G* g, int sig) {
+  return g && g->status.load(std::memory_order_acquire) != GStatus::Dead && (open_in(g) & signal_bit(sig));
+}
+
+// A G for a signal to the process, as the kernel chooses: main if it takes it, then the caller, then any.
+G* choose(int sig, const G* but) {
+  if (main_g != but && takes(main_g, sig)) return main_g;
+  G* self = getg();
+  if (self && self != but && self->m.load(std::memory_order_relaxed)->g0 != self && takes(self, sig)) return self;
+  G* last = last_chosen.load(std::memory_order_relaxed);
+  if (last != but && takes(last, sig)) return last;
+  struct Search {
+    int sig;
+    const G* but;
+    G* found;
+  } search{sig, but, nullptr};
+  for_each_g(
+      [](G* g, void* arg) {
+        auto* s = static_cast<Search*>(arg);
+        if (!s->found && g != s->but && takes(g, s->sig)) s->found = g;
+      },
+      &search);
+  if (search.found) last_chosen.store(search.found, std::memory_order_relaxed);
+  return search.found;
+}
+
+// Kicks Gs for what is on the shared list. Preemption off.
+void kick_for_shared(uint64_t set, const G* but) {
+  for (uint64_t left = shared_bits.load(std::memory_order_seq_cst) & set; left; left &= left - 1) {
+    if (G* g = choose(__builtin_ctzll(left) + 1, but)) kick(g);
+  }
+}
+
+// A signal for the process. Preemption off.
+void put_shared(Item* item) {
+  uint64_t bit = signal_bit(item->info.si_signo);
+  bool twice;
+  {
+    LockGuard guard(shared_lock);
+    uint64_t bits = shared_bits.load(std::memory_order_relaxed);
+    twice = (bits & bit & kStandard) != 0;
+    if (!twice) {
+      append(&shared_list, item);
+      shared_bits.store(bits | bit, std::memory_order_seq_cst);
+    }
+  }
+  if (twice) items.release(item);
+  kick_for_shared(bit, nullptr);
+}
+
+// Puts a signal on g's own list; false if one is there already. Lock-free.
+bool put_directed(State* state, Item* item) {
+  uint64_t bit = signal_bit(item->info.si_signo);
+  uint64_t before = state->directed.fetch_or(bit, std::memory_order_seq_cst);
+  if (before & bit & kStandard) {
+    items.release(item);
+    return false;
+  }
+  push(&state->incoming, item);
+  return true;
+}
+
+Item* new_item(const siginfo_t& info) {
+  auto* item = static_cast<Item*>(items.take());
+  if (item) item->info = info;
+  return item;
+}
+
+// ---- the receiver ----
+
+void receiver_main(void*) {
+  for (;;) {
+    uint64_t set = take.load(std::memory_order_seq_cst) | signal_bit(kKick);
+    uint64_t mask = ~kernels.load(std::memory_order_seq_cst) | set;
+    sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
+    siginfo_t info;
+    long sig = sys::call(SYS_rt_sigtimedwait, &set, &info, nullptr, sizeof set);
+    for (Item* item = take_all(&forwarded); item;) {
+      Item* next = item->next;
+      put_shared(item);
+      item = next;
+    }
+    if (sig <= 0 || sig == kKick) continue;
+    if (Item* item = new_item(info)) put_shared(item);
+  }
+}
+
+// ---- handlers of the kernel ----
+
+using Handler = void (*)(int, siginfo_t*, void*);
+
+// A kernel thread that is none of goshim's: as natively, apart from the mask, which blocks all.
+void run_on_foreign(int sig, siginfo_t* info, void* uc) {
+  Action a = read_action(sig);
+  if (is_function(a.handler)) {
+    reinterpret_cast<Handler>(a.handler)(sig, info, uc);
+  } else if (a.handler == as_pointer(SIG_DFL) && !(signal_bit(sig) & kIgnoredByDefault)) {
+    sys::die_by_signal(sig);
+  }
+}
+
+void on_signal(int sig, void* raw, void* uc) {
+  auto* info = static_cast<siginfo_t*>(raw);
+  G* g = getg();
+  if (!g) {
+    run_on_foreign(sig, info, uc);
+    return;
+  }
+  auto* item = static_cast<Item*>(items.take());
+  if (!item) return;
+  item->info = *info;
+  uint64_t bit = signal_bit(sig);
+  bool program = g != g->m.load(std::memory_order_relaxed)->g0;
+  // To this thread: what its call caused, what was sent to its kernel thread id (abort does that), and of the signals for
+  // the process those that it may as well take.
+  if (program && ((bit & kByCaller) || info->si_code == SI_TKILL || !(g->sigmask.load(std::memory_order_relaxed) & bit))) {
+    State* state = state_of(g);
+    if (!state) return;
+    put_directed(state, item);
+    goshim_tls.interrupt.store(1, std::memory_order_seq_cst);
+    goshim_tls.pending.fetch_or(kPendingSignal, std::memory_order_seq_cst);
+    inject_requests(uc);
+    return;
+  }
+  push(&forwarded, item);
+  kick_receiver();
+}
+
+void default_action_for_fault(int sig) {
+  // The fault comes again and the kernel acts, with the true registers. A trap does not come again.
+  if (signal_bit(sig) & (signal_bit(SIGTRAP) | signal_bit(SIGSYS))) sys::die_by_signal(sig);
+  arch::install_handler(sig, as_kernel_handler(as_pointer(SIG_DFL)), 0, 0);
+}
+
+void on_fault(int sig, void* raw, void* uc) {
+  auto* info = static_cast<siginfo_t*>(raw);
+  if (info->si_code <= 0) {  // sent by hand
+    on_signal(sig, raw, uc);
+    return;
+  }
+  G* g = getg();
+  if (!g) {
+    Action a = read_action(sig);
+    if (is_function(a.handler)) run_on_foreign(sig, info, uc);
+    else default_action_for_fault(sig);
+    return;
+  }
+  if (g == g->m.load(std::memory_order_relaxed)->g0) {
+    default_action_for_fault(sig);
+    return;
+  }
+  Action a = read_action(sig);
+  bool takes_it = is_function(a.handler) && !(g->sigmask.load(std::memory_order_relaxed) & signal_bit(sig));
+  State* state = state_if_any(g);
+  void* top = nullptr;
+  if ((a.flags & SA_ONSTACK) && state && !(state->altstack.ss_flags & SS_DISABLE) && !signal_on_altstack(g, arch::sp_of(uc))) {
+    top = static_cast<char*>(state->altstack.ss_sp) + state->altstack.ss_size;
+  }
+  bool overflow = (signal_bit(sig) & kWatched) && stack::in_guard(g->stack, info->si_addr);
+  if (overflow && !(takes_it && top)) {
+    takes_it = false;
+    message("stack overflow in thread \"%s\" (id %d): its stack of %lu bytes is used up", g->name, goshim_tls.tid,
+            static_cast<unsigned long>(g->stack.size - g->stack.guard));
+  }
+  Item* fault = takes_it ? static_cast<Item*>(items.take()) : nullptr;
+  if (fault) {
+    fault->info = *info;
+    if (inject_fault(uc, fault, top)) return;
+  }
+  default_action_for_fault(sig);
+}
+
+// ---- running the program's handlers ----
+
+// Only the mask that handlers and tests of signals see; what the receiver should know is told by settle_mask().
+void set_own_mask(G* g, uint64_t mask) {
+  uint64_t old = g->sigmask.load(std::memory_order_relaxed);
+  mask &= ~kUnblockable;
+  if (old == mask) return;
+  g->sigmask.store(mask, std::memory_order_seq_cst);
+  if (shared_bits.load(std::memory_order_seq_cst) & mask & ~old) kick_for_shared(mask & ~old, g);  // S3
+  uint64_t opened = old & ~mask;
+  if (!opened) return;
+  State* state = state_if_any(g);
+  uint64_t waiting = shared_bits.load(std::memory_order_seq_cst);
+  if (state) waiting |= state->directed.load(std::memory_order_seq_cst);
+  if (waiting & opened) kick(g);
+}
+
+void settle_mask(G* g) {
+  uint64_t mask = g->sigmask.load(std::memory_order_relaxed);
+  State* state = state_if_any(g);
+  if (mask == (state ? state->counted : 0)) return;
+  state = state_of(g);
+  if (state) recount(state, mask, false, false);
+}
+
+void default_action(int sig) {
+  uint64_t bit = signal_bit(sig);
+  if (bit & kIgnoredByDefault) return;
+  if (bit & kStopping) sys::call(SYS_kill, sched.pid, SIGSTOP);
+  else sys::die_by_signal(sig);
+}
+
+struct Call {
+  Handler handler;
+  siginfo_t info;
+  ucontext_t uc;
+};
+
+void call_handler(void* arg) {
+  auto* c = static_cast<Call*>(arg);
+  c->handler(c->info.si_signo, &c->info, &c->uc);
+}
+
+bool on_stack(const stack_t& stack, uintptr_t sp) {
+  auto low = reinterpret_cast<uintptr_t>(stack.ss_sp);
+  return !(stack.ss_flags & SS_DISABLE) && sp > low && sp <= low + stack.ss_size;
+}
+
+// One handler, on the G. Preemption off; on with the counter lowered once, while the handler runs.
+GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const siginfo_t& info, void* area, uint64_t mask_after) {
+  Call call;
+  call.handler = reinterpret_cast<Handler>(a.handler);
+  call.info = info;
+  state->ran++;
+  if (!(a.flags & SA_RESTART)) {
+    state->hard++;
+    if (area) arch::fail_restarted_syscall(area);
+  }
+  std::memset(&call.uc, 0, offsetof(ucontext_t, uc_mcontext));
+  if (area) arch::saved_to_ucontext(area, &call.uc);
+  else arch::capture_ucontext(&call.uc);
+  std::memset(&call.uc.uc_sigmask, 0, sizeof call.uc.uc_sigmask);
+  std::memcpy(&call.uc.uc_sigmask, &mask_after, sizeof mask_after);
+  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  bool already = on_stack(state->altstack, here);
+  call.uc.uc_stack = state->altstack;
+  if (already) call.uc.uc_stack.ss_flags |= SS_ONSTACK;
+  int sig = info.si_signo;
+  set_own_mask(g, g->sigmask.load(std::memory_order_relaxed) | a.mask | (a.flags & SA_NODEFER ? 0 : signal_bit(sig)));
+  preempt_on();
+  if ((a.flags & SA_ONSTACK) && !(state->altstack.ss_flags & SS_DISABLE) && !already) {
+    arch::goshim_call_on_stack(static_cast<char*>(state->altstack.ss_sp) + state->altstack.ss_size, call_handler, &call);
+  } else {
+    call_handler(&call);
+  }
+  preempt_off();
+  std::memcpy(&mask_after, &call.uc.uc_sigmask, sizeof mask_after);
+  if (GOSHIM_LIKELY(getg() != nullptr)) {
+    set_own_mask(g, mask_after);
+    settle_mask(g);
+  } else {  // the handler has forked, and this is the child: its mask is the kernel's
+    sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask_after, nullptr, sizeof mask_after);
+  }
+  if (area) arch::ucontext_to_saved(&call.uc, area);
+}
+
+// What the action of a signal is now; takes SA_RESETHAND into account.
+Action take_action(int sig) {
+  Action a = read_action(sig);
+  if (is_function(a.handler) && (a.flags & SA_RESETHAND)) {
+    {
+      LockGuard guard(action_lock);
+      Action reset{as_pointer(SIG_DFL), a.flags, a.mask};
+      write_action(sig, reset);
+      tell_kernel(sig, reset);
+    }
+    update_receiver();
+  }
+  return a;
+}
+
+// Runs what is pending and open; the mask is mask_after when the last handler has returned.
+void run_open(G* g, void* area, uint64_t mask_after) {
+  for (;;) {
+    State* state = state_if_any(g);
+    uint64_t open = ~g->sigmask.load(std::memory_order_relaxed);
+    if (state) open &= ~state->waiting_for.load(std::memory_order_relaxed);
+    Item* item = take_pending(state, open);
+    if (!item) return;
+    siginfo_t info = item->info;
+    items.release(item);
+    Action a = take_action(info.si_signo);
+    if (a.handler == as_pointer(SIG_IGN)) continue;
+    if (a.handler == as_pointer(SIG_DFL)) {
+      default_action(info.si_signo);
+      continue;
+    }
+    state = state_of(g);
+    if (!state) fatal("signals: no memory");
+    run_handler(g, state, a, info, area, mask_after);
+    if (!getg()) return;
+  }
+}
+
+bool valid(int sig) { return sig >= 1 && sig <= kSignals && !(signal_bit(sig) & kInternal); }
+
+}  // namespace
+
+// ---- start, threads, fork ----
+
+void signal_init(G* main) {
+  if (!pools_ready) {
+    items.init(sizeof(Item));
+    states.init(sizeof(State));
+    pools_ready = true;
+  }
+  main_g = main;
+  last_chosen.store(nullptr, std::memory_order_relaxed);
+  receiver_tid = 0;
+  struct {
+    void* handler;
+    unsigned long flags;
+    void* restorer;
+    uint64_t mask;
+  } kernel;
+  for (int sig = 1; sig <= kSignals; sig++) {
+    if (signal_bit(sig) & kUnblockable) continue;
+    if (sys::call(SYS_rt_sigaction, sig, nullptr, &kernel, sizeof kernel.mask) != 0) continue;
+    Action a{kernel.handler, kernel.flags & ~static_cast<unsigned long>(kKernelRestorer), kernel.mask};
+    LockGuard guard(action_lock);
+    write_action(sig, a);
+    if (is_function(a.handler) || (signal_bit(sig) & (kWatched | kByCaller))) tell_kernel(sig, a);
+  }
+  uint64_t mask = 0;
+  sys::call(SYS_rt_sigprocmask, SIG_BLOCK, nullptr, &mask, sizeof mask);
+  signal_g_create(main, mask & ~kUnblockable);
+  stack_t stack{};
+  sys::call(SYS_sigaltstack, nullptr, &stack);
+  if (stack.ss_flags & SS_DISABLE) return;
+  if (State* state = state_of(main)) {
+    state->altstack = stack;
+    state->altstack.ss_flags = 0;
+  }
+}
+
+void signal_start() {
+  update_receiver();
+  if (!helper_thread_start(receiver_main, nullptr, &receiver_tid)) fatal("cannot start a kernel thread");
+}
+
+void signal_g_create(G* g, uint64_t mask) {
+  NoPreempt guard;
+  mask &= ~kUnblockable;
+  State* state = mask ? state_of(g) : state_if_any(g);
+  if (state) {
+    state->waiting_for.store(0, std::memory_order_relaxed);
+    state->altstack = {};
+    state->altstack.ss_flags = SS_DISABLE;
+  }
+  g->sigmask.store(mask, std::memory_order_seq_cst);
+  if (mask && state) recount(state, mask, true, false);
+  else open_gs.fetch_add(1, std::memory_order_seq_cst);
+}
+
+void signal_g_exit(G* g) {
+  NoPreempt guard;
+  State* state = state_if_any(g);
+  uint64_t mask = g->sigmask.exchange(~UINT64_C(0), std::memory_order_seq_cst);
+  if (state && state->counted) {
+    recount(state, 0, false, true);
+  } else if (open_gs.fetch_sub(1, std::memory_order_seq_cst) == 1) {
+    update_receiver();
+  }
+  if (state) {
+    collect(state);
+    while (Item* item = state->list) {
+      state->list = item->next;
+      items.release(item);
+    }
+    state->directed.store(0, std::memory_order_relaxed);
+  }
+  kick_for_shared(~mask, g);  // S3
+  inject_g_exit(g);
+}
+
+void signal_after_fork_child(G* survivor) {
+  for (int sig = 1; sig <= kSignals; sig++) {
+    if (signal_bit(sig) & kUnblockable) continue;
+    Action a = {actions[sig].handler.load(), actions[sig].flags.load(), actions[sig].mask.load()};
+    actions[sig].sequence.store(0, std::memory_order_relaxed);
+    arch::install_handler(sig, as_kernel_handler(a.handler), a.flags, a.mask);
+  }
+  action_lock.reset();
+  mask_lock.reset();
+  shared_lock.reset();
+  open_gs.store(0, std::memory_order_relaxed);
+  masked_gs = 0;
+  std::memset(blocked_by, 0, sizeof blocked_by);
+  std::memset(waited_by, 0, sizeof waited_by);
+  waited = once_waited = 0;
+  take.store(0, std::memory_order_relaxed);
+  kernels.store(0, std::memory_order_relaxed);
+  shared_list = nullptr;  // a child has no pending signals
+  shared_bits.store(0, std::memory_order_relaxed);
+  forwarded.store(nullptr, std::memory_order_relaxed);
+  stack_t stack{};
+  stack.ss_flags = SS_DISABLE;
+  State* state = survivor ? state_if_any(survivor) : nullptr;
+  if (state) {
+    stack = state->altstack;
+    state->incoming.store(nullptr, std::memory_order_relaxed);
+    state->list = nullptr;
+    state->directed.store(0, std::memory_order_relaxed);
+    state->counted = 0;
+  }
+  if (survivor) sys::call(SYS_sigaltstack, &stack, nullptr);
+}
+
+// ---- running handlers ----
+
+void signals_run(G* g, void* area) { run_open(g, area, g->sigmask.load(std::memory_order_relaxed)); }
+
+void signals_run_fault(G* g, void* fault, void* area) {
+  auto* item = static_cast<Item*>(fault);
+  siginfo_t info = item->info;
+  items.release(item);
+  Action a = take_action(info.si_signo);
+  State* state = state_of(g);
+  if (!state) fatal("signals: no memory");
+  if (is_function(a.handler)) run_handler(g, state, a, info, area, g->sigmask.load(std::memory_order_relaxed));
+}
+
+bool signal_on_altstack(const G* g, uintptr_t sp) {
+  State* state = state_if_any(g);
+  return state && on_stack(state->altstack, sp);
+}
+
+// ---- marks ----
+
+HandlerMark handler_mark() {
+  G* g = getg();
+  State* state = g ? state_if_any(g) : nullptr;
+  return state ? HandlerMark{state->ran, state->hard} : HandlerMark{0, 0};
+}
+
+bool handlers_ran(const HandlerMark& mark) { return handler_mark().ran != mark.ran; }
+bool handlers_restart(const HandlerMark& mark) { return handler_mark().hard == mark.hard; }
+
+// ---- the program's calls ----
+
+int signal_action(int sig, const struct sigaction* action, struct sigaction* old) {
+  if (!valid(sig)) return EINVAL;
+  if (action && (signal_bit(sig) & kUnblockable)) return EINVAL;
+  Action next{};
+  if (action) {
+    next.handler = as_pointer(action->sa_handler);
+    next.flags = static_cast<unsigned>(action->sa_flags);
+    std::memcpy(&next.mask, &action->sa_mask, sizeof next.mask);
+    next.mask &= ~kUnblockable;
+  }
+  NoPreempt guard;
+  Action before;
+  {
+    LockGuard hold(action_lock);
+    before = read_action(sig);
+    if (action) {
+      // Installed first where a handler comes: the receiver must not find the signal gone by the default action.
+      write_action(sig, next);
+      tell_kernel(sig, next);
+    }
+  }
+  if (action) {
+    update_receiver();
+    if (ignored.load(std::memory_order_relaxed) & signal_bit(sig)) {
+      // A signal that is ignored is pending no more.
+      LockGuard hold(shared_lock);
+      while (Item* item = take_from(&shared_list, signal_bit(sig))) items.release(item);
+      shared_bits.store(signals_on(shared_list), std::memory_order_seq_cst);
+    }
+  }
+  if (old) {
+    std::memset(old, 0, sizeof *old);
+    old->sa_handler = reinterpret_cast<void (*)(int)>(before.handler);
+    old->sa_flags = static_cast<int>(before.flags);
+    std::memcpy(&old->sa_mask, &before.mask, sizeof before.mask);
+  }
+  return 0;
+}
+
+uint64_t signal_set_mask(uint64_t mask) {
+  NoPreempt guard;
+  G* g = getg();
+  uint64_t old = g->sigmask.load(std::memory_order_relaxed);
+  set_own_mask(g, mask);
+  settle_mask(g);
+  return old;
+}
+
+siginfo_t signal_info(int sig, int code) {
+  siginfo_t info;
+  std::memset(&info, 0, sizeof info);
+  info.si_signo = sig;
+  info.si_code = code;
+  info.si_pid = sys::getpid();
+  info.si_uid = static_cast<uid_t>(sys::call(SYS_getuid));
+  return info;
+}
+
+int signal_send(G* g, const siginfo_t& info) {
+  int sig = info.si_signo;
+  if (sig == 0) return 0;
+  if (!valid(sig)) return EINVAL;
+  if (signal_bit(sig) & kUnblockable) return static_cast<int>(-sys::call(SYS_kill, sched.pid, sig));
+  NoPreempt guard;
+  if (g->life.load(std::memory_order_acquire) & kExited) return 0;
+  if ((ignored.load(std::memory_order_seq_cst) & signal_bit(sig)) && (open_in(g) & signal_bit(sig))) return 0;
+  State* state = state_of(g);
+  Item* item = state ? new_item(info) : nullptr;
+  if (!item) return EAGAIN;
+  put_directed(state, item);
+  if (open_in(g) & signal_bit(sig)) kick(g);
+  return 0;
+}
+
+long signal_send_process(const siginfo_t& info) {
+  int sig = info.si_signo;
+  uint64_t bit = sig >= 1 && sig <= kSignals ? signal_bit(sig) : 0;
+  NoPreempt guard;
+  // Handled and open in some G; the kernel knows what to do with everything else.
+  if (!(bit & handled.load(std::memory_order_seq_cst) & take.load(std::memory_order_seq_cst))) {
+    siginfo_t copy = info;
+    return info.si_code == SI_USER ? sys::call(SYS_kill, sched.pid, sig) : sys::call(SYS_rt_sigqueueinfo, sched.pid, sig, &copy);
+  }
+  Item* item = new_item(info);
+  if (!item) return -EAGAIN;
+  put_shared(item);
+  return 0;
+}
+
+int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
+  G* g = getg();
+  set &= ~kUnblockable;
+  State* state = state_of(g);
+  if (!state) return -EAGAIN;
+  HandlerMark mark = handler_mark();
+  {
+    NoPreempt guard;
+    state->waiting_for.store(set, std::memory_order_seq_cst);
+    LockGuard hold(mask_lock);
+    for (uint64_t left = set; left; left &= left - 1) {
+      int sig = __builtin_ctzll(left) + 1;
+      if (waited_by[sig]++ == 0) waited |= signal_bit(sig);
+    }
+    once_waited |= set;
+    if (update_sets()) kick_receiver();
+  }
+  struct Wanted {
+    State* state;
+    uint64_t set;
+  } wanted{state, set};
+  siginfo_t got;
+  int result = 0;
+  while (result == 0) {
+    {
+      NoPreempt guard;
+      if (Item* item = take_pending(state, set)) {
+        got = item->info;
+        items.release(item);
+        result = got.si_signo;
+        break;
+      }
+      // What every thread blocked until now waits in the kernel; on an M, which blocks it too, this takes it.
+      timespec none{};
+      long sig = sys::call(SYS_rt_sigtimedwait, &set, &got, &none, sizeof set);
+      if (sig > 0) {
+        result = static_cast<int>(sig);
+        break;
+      }
+    }
+    if (cancel_pending() || handlers_ran(mark)) {
+      result = -EINTR;
+    } else if (deadline == 0 || (deadline != kForever && sys::nanotime() >= deadline)) {
+      result = -EAGAIN;
+    } else {
+      ParkRequest request{};
+      request.key = state;
+      request.validate = [](void* ctx) {
+        auto* w = static_cast<Wanted*>(ctx);
+        return ((w->state->directed.load(std::memory_order_seq_cst) | shared_bits.load(std::memory_order_seq_cst)) & w->set) == 0;
+      };
+      request.ctx = &wanted;
+      request.deadline = deadline;
+      request.reason = WaitReason::Signal;
+      request.interruptible = true;
+      park(request);
+    }
+  }
+  NoPreempt guard;
+  state->waiting_for.store(0, std::memory_order_seq_cst);
+  bool changed;
+  {
+    LockGuard hold(mask_lock);
+    for (uint64_t left = set; left; left &= left - 1) {
+      int sig = __builtin_ctzll(left) + 1;
+      if (--waited_by[sig] == 0) waited &= ~signal_bit(sig);
+    }
+    changed = update_sets();
+  }
+  if (changed) kick_receiver();
+  kick_for_shared(set, nullptr);  // a second one of those we were chosen for
+  if (result > 0 && info) *info = got;
+  return result;
+}
+
+void signal_suspend(uint64_t mask) {
+  G* g = getg();
+  State* state = state_of(g);
+  HandlerMark mark = handler_mark();
+  uint64_t old = signal_set_mask(mask);
+  while (!handlers_ran(mark) && !cancel_pending()) {
+    ParkRequest request{};
+    request.key = g;
+    request.validate = [](void*) { return true; };
+    request.reason = WaitReason::Signal;
+    request.interruptible = true;
+    if (state) park(request);
+  }
+  signal_set_mask(old);
+}
+
+uint64_t signal_pending() {
+  NoPreempt guard;
+  G* g = getg();
+  uint64_t set = 0;
+  sys::call(SYS_rt_sigpending, &set, sizeof set);
+  set |= shared_bits.load(std::memory_order_seq_cst);
+  if (State* state = state_if_any(g)) set |= state->directed.load(std::memory_order_seq_cst);
+  return set & g->sigmask.load(std::memory_order_relaxed);
+}
+
+int signal_altstack(const stack_t* stack, stack_t* old) {
+  State* state = state_of(getg());
+  if (!state) return ENOMEM;
+  bool on_it = on_stack(state->altstack, reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
+  stack_t before = state->altstack;
+  if (on_it) before.ss_flags |= SS_ONSTACK;
+  if (stack) {
+    constexpr int kAutoDisarm = static_cast<int>(1U << 31);  // SS_AUTODISARM: accepted, the stack stays armed
+    constexpr size_t kLeast = 2048;                          // the kernel's MINSIGSTKSZ
+    int mode = stack->ss_flags & ~kAutoDisarm;
+    if (on_it) return EPERM;
+    if (mode != SS_DISABLE && mode != SS_ONSTACK && mode != 0) return EINVAL;
+    if (mode != SS_DISABLE && stack->ss_size < kLeast) return ENOMEM;
+    NoPreempt guard;
+    state->altstack = *stack;
+    state->altstack.ss_flags = mode & SS_DISABLE;
+    if (mode == SS_DISABLE) {
+      state->altstack.ss_sp = nullptr;
+      state->altstack.ss_size = 0;
+    }
+  }
+  if (old) *old = before;
+  return 0;
+}
+
+G* signal_g_of_tid(int tid) {
+  NoPreempt guard;
+  struct Search {
+    int tid;
+    G* found;
+  } search{tid, nullptr};
+  for_each_g(
+      [](G* g, void* arg) {
+        auto* s = static_cast<Search*>(arg);
+        if (!s->found && g->tp && g->status.load(std::memory_order_relaxed) != GStatus::Dead && tls_of(g)->tid == s->tid) s->found = g;
+      },
+      &search);
+  return search.found;
+}
+
+}  // namespace goshim
