@@ -53,7 +53,7 @@ struct SelfPointer {
   uint32_t target;
 };
 
-constexpr size_t kMaxPthread = 8192;   // struct pthread, at most
+constexpr size_t kMaxPthread = 8192;  // struct pthread, at most
 constexpr size_t kMaxSelfPointers = 16;
 constexpr size_t kMaxWarm = 16;
 constexpr size_t kMaxSegments = 64;
@@ -81,7 +81,7 @@ struct Glibc {
 
   // libc's TLS block
   int32_t errno_at, resp, ctype_b, ctype_lower, ctype_upper;
-  uint32_t resp_target;            // where in struct pthread __resp points; 0 if elsewhere
+  uint32_t resp_target;  // where in struct pthread __resp points; 0 if elsewhere
   const __locale_struct* global_locale;
 
   // Static TLS
@@ -130,7 +130,7 @@ uint64_t modules_key();
 // The initial contents of all static TLS, for one set of modules. Never freed.
 struct Image {
   Image* next;
-  char* tp;  // thread pointer of the model block: its static TLS is pristine
+  char* tp;        // thread pointer of the model block: its static TLS is pristine
   size_t mapping;  // bytes it takes, all told
   size_t modules;
   int32_t* block;  // offset of each module's static block by module id; 0 for none. modules + 1 elements

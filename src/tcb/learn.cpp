@@ -330,7 +330,9 @@ bool in_rseq(size_t byte) {
   return glibc.rseq_size != 0 && offset >= glibc.rseq && offset < glibc.rseq + static_cast<int64_t>(glibc.rseq_size);
 }
 
-bool overlaps(size_t word, size_t offset, size_t size) { return offset < (word + 1) * kWord && word * kWord < offset + size; }
+bool overlaps(size_t word, size_t offset, size_t size) {
+  return offset < (word + 1) * kWord && word * kWord < offset + size;
+}
 
 bool on_stack(uintptr_t v, const Probe* p) {
   auto base = reinterpret_cast<uintptr_t>(p->stack);
@@ -412,11 +414,13 @@ const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool*
     }
     for (size_t i = 0; skip_word && i < kWord; i++) skip[w * kWord + i] = true;
   }
-  if (stackblocks != 1 || stacksizes != 1 || glibc.guards == 0) return "the stack fields of struct pthread were not found";
+  if (stackblocks != 1 || stacksizes != 1 || glibc.guards == 0)
+    return "the stack fields of struct pthread were not found";
   const char* c_stack = reinterpret_cast<const char*>(c->fresh[glibc.stackblock / kWord]);
   size_t c_size = c->fresh[glibc.stacksize / kWord];
   auto* c_tp = reinterpret_cast<const char*>(c->tp);
-  if (c_size < probe_size() || c_tp < c_stack || c_tp + bytes > c_stack + c_size) return "a thread is not inside its stack";
+  if (c_size < probe_size() || c_tp < c_stack || c_tp + bytes > c_stack + c_size)
+    return "a thread is not inside its stack";
   return nullptr;
 }
 
@@ -428,10 +432,12 @@ const char* explain_libc(const Probe* a) {
     if (static_cast<size_t>(word - low) / kWord >= a->libc_words) return "libc's thread variables lie apart";
   }
   uintptr_t target = value(a->libc_fresh, glibc.resp) - a->tp;
-  if (target == 0 || target + sizeof(struct __res_state) > glibc.sizeof_pthread) return "__resp points to an unknown place";
+  if (target == 0 || target + sizeof(struct __res_state) > glibc.sizeof_pthread)
+    return "__resp points to an unknown place";
   glibc.resp_target = static_cast<uint32_t>(target);
   glibc.global_locale = a->global_locale;
-  if (!a->locale_word || value(a->libc_fresh, glibc.ctype_b) != reinterpret_cast<uintptr_t>(a->global_locale->__ctype_b) ||
+  if (!a->locale_word ||
+      value(a->libc_fresh, glibc.ctype_b) != reinterpret_cast<uintptr_t>(a->global_locale->__ctype_b) ||
       value(a->libc_fresh, glibc.ctype_lower) != reinterpret_cast<uintptr_t>(a->global_locale->__ctype_tolower) ||
       value(a->libc_fresh, glibc.ctype_upper) != reinterpret_cast<uintptr_t>(a->global_locale->__ctype_toupper)) {
     return "the thread's locale was not found";
@@ -454,7 +460,8 @@ const char* check_image(const Probe* a) {
   for (size_t i = 0; i < a->libc_words; i++) {
     int32_t word = a->libc_low + static_cast<int32_t>(i * kWord);
     if (word == glibc.resp || word == glibc.ctype_b || word == glibc.ctype_lower || word == glibc.ctype_upper) continue;
-    if (a->libc_fresh[i] != at<uintptr_t>(image->tp, word)) return decline("a new thread's libc variable at %d is unknown", word);
+    if (a->libc_fresh[i] != at<uintptr_t>(image->tp, word))
+      return decline("a new thread's libc variable at %d is unknown", word);
   }
   bool found = false;
   for (size_t i = 1; i <= image->modules; i++) found |= image->block[i] != 0 && image->block[i] == (a->libc_low & ~7);
@@ -467,7 +474,8 @@ void list_segments(const bool* skip) {
   for (size_t byte = 0; byte <= glibc.sizeof_pthread; byte++) {
     if (byte < glibc.sizeof_pthread && !skip[byte]) continue;
     if (byte > from && glibc.nsegments < kMaxSegments) {
-      glibc.segments[glibc.nsegments++] = {static_cast<int32_t>(from), static_cast<uint32_t>(byte - from), glibc.image + from};
+      glibc.segments[glibc.nsegments++] = {static_cast<int32_t>(from), static_cast<uint32_t>(byte - from),
+                                           glibc.image + from};
     }
     from = byte + 1;
   }

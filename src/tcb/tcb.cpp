@@ -7,8 +7,9 @@
 //   T3  glibc's list lock is held by goshim for a few stores only, with preemption off. Whoever waits for it does so with
 //       preemption on. A new kernel thread must not wait for it: the one who holds the lock may be a G that waits for a
 //       kernel thread to run on. Its TCB is linked later then, by whoever takes the lock next.
-//   T4  During a set*id() call there is no such TCB, or its kernel thread would keep the old ids. Waiting is right then:
-//       who makes that call is not preempted (setxid_enter) and needs only answers that signal handlers give.
+//   T4  During a set*id() call there should be no such TCB, or its kernel thread keeps the old ids. So a new kernel thread
+//       waits then, for answers that signal handlers give without needing it; but not for ever, because the holder of the
+//       lock may be another one after all.
 #include <errno.h>
 #include <linux/futex.h>
 #include <resolv.h>
@@ -28,8 +29,8 @@ Glibc glibc;
 
 namespace {
 
-constexpr int32_t kRseqCpuIdAt = 4;          // struct rseq: cpu_id_start, cpu_id, ...
-constexpr int32_t kRseqNotRegistered = -2;   // RSEQ_CPU_ID_REGISTRATION_FAILED
+constexpr int32_t kRseqCpuIdAt = 4;         // struct rseq: cpu_id_start, cpu_id, ...
+constexpr int32_t kRseqNotRegistered = -2;  // RSEQ_CPU_ID_REGISTRATION_FAILED
 constexpr uint32_t kRseqSignature = 0x53053053;
 constexpr size_t kRseqMaxLength = 512;
 
@@ -71,7 +72,8 @@ void link_pending() {
 
 bool try_lock_list() {
   uint32_t free = 0;
-  if (!lock_word()->compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed)) return false;
+  if (!lock_word()->compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed))
+    return false;
   link_pending();
   return true;
 }
@@ -114,9 +116,10 @@ void remove_locked(List* l) {
 // Calls of set*id() that are under way (T4).
 std::atomic<int> setxids{0};
 
-// For a kernel thread's TCB, without waiting: if the list stays locked, whoever locks it next through goshim does it.
+// For a kernel thread's TCB (T3): if the list stays locked, whoever locks it next through goshim links it.
 void link_kernel_thread(List* l) {
-  for (int spin = 0; spin < 1000 && setxids.load(std::memory_order_seq_cst) == 0; spin++) {
+  constexpr int kSpins = 1000;
+  for (int spin = 0; spin < kSpins; spin++) {
     if (try_lock_list()) {
       insert(l);
       unlock_list();
@@ -129,9 +132,15 @@ void link_kernel_thread(List* l) {
     l->next = pending;
     pending = l;
   }
-  if (setxids.load(std::memory_order_seq_cst) != 0) {
-    lock_list();  // links what is pending
-    unlock_list_on();
+  // T4. Looked at after the TCB is pending: a call that begins later finds it there.
+  Nanos deadline = sys::nanotime() + kSecond;
+  while (setxids.load(std::memory_order_seq_cst) != 0 && sys::nanotime() < deadline) {
+    if (lock_word()->exchange(2, std::memory_order_acquire) == 0) {
+      link_pending();
+      unlock_list();
+      return;
+    }
+    sys::futex_wait(lock_word(), 2, deadline);
   }
 }
 
@@ -355,16 +364,12 @@ void end_kernel_thread() {
 void relink_kernel_thread(void* tp) { link_kernel_thread(list_of(tp)); }
 
 void setxid_enter() {
-  preempt_off();
   setxids.fetch_add(1, std::memory_order_seq_cst);
   lock_list();  // links what is pending
   unlock_list_on();
 }
 
-void setxid_leave() {
-  setxids.fetch_sub(1, std::memory_order_seq_cst);
-  preempt_on();
-}
+void setxid_leave() { setxids.fetch_sub(1, std::memory_order_seq_cst); }
 
 void adopt_main(void* tp) {
   if (glibc.rseq_size == 0) return;

@@ -55,8 +55,8 @@ void begin_kernel_thread();
 void end_kernel_thread();
 void relink_kernel_thread(void* tp);
 
-// Around each call of a set*id() function of libc, on a G: no preemption in between, and kernel threads that are being
-// made wait until they can be reached.
+// Around each call of a set*id() function of libc, on a program's thread with preemption on: kernel threads that are
+// being made meanwhile wait until the call can reach them.
 void setxid_enter();
 void setxid_leave();
 
