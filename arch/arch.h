@@ -61,9 +61,9 @@ void save_context(void* uc, void* area, void* top = nullptr);
 // come back is to lower it, and if it is 0 then and the request word is not, to raise it and call again. In between
 // nobody else may write to area.
 extern "C" void goshim_injected(void* area);
-// True when the interrupted instruction lies behind that last act and before the flow's own first instruction. A request
-// that comes then must not save these registers: restart_restore() makes the port call goshim_injected(area) again, with
-// the area that is being restored. The caller raises the counter.
+// True when the interrupted instruction lies behind that last act and before the flow's own first instruction. A
+// request that comes then must not save these registers: restart_restore() makes the port call goshim_injected(area)
+// again, with the area that is being restored. The caller raises the counter.
 bool in_critical_code(uintptr_t pc);
 void restart_restore(void* uc, void* area);
 // If uc stands inside goshim_syscall_unless() before the call took effect, makes it return -EINTR. True if uc stands
@@ -71,8 +71,8 @@ void restart_restore(void* uc, void* area);
 bool interrupt_syscall(void* uc);
 // If uc shows a system call that just failed with EINTR only because of this signal, makes it run again.
 void rewind_interrupted_syscall(void* uc);
-// If the flow in area stands before a system call that signals interrupt (the kernel has rewound it), makes it fail with
-// EINTR.
+// If the flow in area stands before a system call that signals interrupt (the kernel has rewound it), makes it fail
+// with EINTR.
 void fail_restarted_syscall(void* area);
 // The registers in area as the program's handlers want to see them, and back (edited ones take effect). The ucontext's
 // floating-point pointer leads into area.

@@ -7,6 +7,7 @@
 #include "interpose/init.h"
 #include "interpose/real.h"
 #include "thread/fork.h"
+#include "thread/life.h"
 
 using namespace goshim;
 
@@ -70,7 +71,9 @@ struct CloneStart {
 int clone_copy_main(void* arg) {
   auto* start = static_cast<CloneStart*>(arg);
   after_fork_in_child();
-  return start->fn(start->arg);
+  int status = start->fn(start->arg);
+  if (on_g()) thread_vanish(status);  // it has made threads
+  return status;
 }
 
 int clone_hidden_main(void* arg) {

@@ -146,13 +146,13 @@ void resolve_real() {
   RESOLVE(host.pthread_join, pthread_join)
   RESOLVE(host.pthread_attr_setstack, pthread_attr_setstack)
   RESOLVE(host.dl_iterate_phdr, dl_iterate_phdr)
-  RESOLVE(host.free, free)
   RESOLVE(host.exit, exit)
   RESOLVE(host.pthread_getspecific, pthread_getspecific)
   RESOLVE(host.pthread_setspecific, pthread_setspecific)
   RESOLVE(host.call_tls_dtors, __call_tls_dtors)
   RESOLVE(host.dlsym, dlsym)
 #undef RESOLVE
+  host.free = reinterpret_cast<void (*)(void*)>(find_any("free"));  // whoever's malloc it is
   host.find = find_any;
   real_table.ready = true;
 }

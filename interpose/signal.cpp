@@ -1,9 +1,9 @@
 // Signals: actions, masks, waiting, sending; and the functions that carry a mask from one place to another (jumps,
 // contexts). Before the runtime starts and on foreign threads all of it is libc's; afterwards see src/thread/signal.h.
+#include "thread/signal.h"
 #include "base/clock.h"
 #include "interpose/calls.h"
 #include "sched/inject.h"
-#include "thread/signal.h"
 
 #include <cstring>
 
@@ -17,10 +17,8 @@ uint64_t word_of(const sigset_t* set) {
   return w;
 }
 
-void set_of(uint64_t w, sigset_t* set) {
-  std::memset(set, 0, sizeof *set);
-  std::memcpy(set, &w, sizeof w);
-}
+// Writes as much as the kernel would: a raw system call brings a set of one word.
+void set_of(uint64_t w, sigset_t* set) { std::memcpy(set, &w, sizeof w); }
 
 int failed(int error) {
   errno = error;
@@ -107,19 +105,19 @@ int block_one(int how, int sig) {
 }
 
 int suspend_without(int sig) {
-  sigset_t set;
+  sigset_t set{};
   if (change_mask_anywhere(SIG_BLOCK, nullptr, &set) != 0 || sigdelset(&set, sig) != 0) return -1;
   return suspend(&set);
 }
 
 int suspend_with_word(int mask) {
-  sigset_t set;
+  sigset_t set{};
   set_of(static_cast<unsigned>(mask), &set);
   return suspend(&set);
 }
 
-// The mask in a jump buffer or ucontext. libc saves and restores the M's there, which is the same always; the G's goes into
-// words that the kernel, which knows 64 signals, leaves alone.
+// The mask in a jump buffer or ucontext. libc saves and restores the M's there, which is the same always; the G's goes
+// into words that the kernel, which knows 64 signals, leaves alone.
 constexpr size_t kOurs = 1;
 constexpr size_t kMark = 2;
 constexpr uint64_t kMarked = 0x676f7368696d2173;
@@ -136,6 +134,9 @@ uint64_t noted_mask(const sigset_t* where) {
 }
 
 [[noreturn]] void jump(struct __jmp_buf_tag* env, int value, void (*real_jump)(struct __jmp_buf_tag*, int)) {
+  // A fault inside the runtime, over a bad pointer of the program, may have let its handler jump out with the counter
+  // raised.
+  if (on_g()) goshim_tls.nopreempt = 0;
   if (on_g() && env->__mask_was_saved) {
     __jmp_buf_tag copy = *env;
     copy.__mask_was_saved = 0;
@@ -193,14 +194,22 @@ GOSHIM_NOTE goshim_note_swapcontext(ucontext_t* save, const ucontext_t* resume) 
 
 // ---- actions ----
 
-GOSHIM_EXPORT int sigaction(int sig, const struct sigaction* action, struct sigaction* old) noexcept { return act(sig, action, old); }
-GOSHIM_EXPORT int __sigaction(int sig, const struct sigaction* action, struct sigaction* old) { return act(sig, action, old); }
+GOSHIM_EXPORT int sigaction(int sig, const struct sigaction* action, struct sigaction* old) noexcept {
+  return act(sig, action, old);
+}
+GOSHIM_EXPORT int __sigaction(int sig, const struct sigaction* action, struct sigaction* old) {
+  return act(sig, action, old);
+}
 
 GOSHIM_EXPORT sighandler_t signal(int sig, sighandler_t handler) noexcept { return install_bsd(sig, handler); }
 GOSHIM_EXPORT sighandler_t bsd_signal(int sig, sighandler_t handler) { return install_bsd(sig, handler); }
 GOSHIM_EXPORT sighandler_t ssignal(int sig, sighandler_t handler) noexcept { return install_bsd(sig, handler); }
-GOSHIM_EXPORT sighandler_t sysv_signal(int sig, sighandler_t handler) noexcept { return install(sig, handler, kOneShot); }
-GOSHIM_EXPORT sighandler_t __sysv_signal(int sig, sighandler_t handler) noexcept { return install(sig, handler, kOneShot); }
+GOSHIM_EXPORT sighandler_t sysv_signal(int sig, sighandler_t handler) noexcept {
+  return install(sig, handler, kOneShot);
+}
+GOSHIM_EXPORT sighandler_t __sysv_signal(int sig, sighandler_t handler) noexcept {
+  return install(sig, handler, kOneShot);
+}
 
 GOSHIM_EXPORT int siginterrupt(int sig, int on) noexcept {
   struct sigaction action {};
@@ -235,24 +244,26 @@ GOSHIM_EXPORT int sigignore(int sig) noexcept { return install(sig, SIG_IGN, 0) 
 
 // ---- masks ----
 
-GOSHIM_EXPORT int sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept { return change_mask_anywhere(how, set, old); }
+GOSHIM_EXPORT int sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept {
+  return change_mask_anywhere(how, set, old);
+}
 
 GOSHIM_EXPORT int pthread_sigmask(int how, const sigset_t* set, sigset_t* old) noexcept {
   return on_g() ? change_mask(how, set, old) : REAL(pthread_sigmask)(how, set, old);
 }
 
 GOSHIM_EXPORT int sigblock(int mask) noexcept {
-  sigset_t set;
+  sigset_t set{};
   set_of(static_cast<unsigned>(mask), &set);
   return change_mask_anywhere(SIG_BLOCK, &set, &set) == 0 ? static_cast<int>(word_of(&set)) : -1;
 }
 GOSHIM_EXPORT int sigsetmask(int mask) noexcept {
-  sigset_t set;
+  sigset_t set{};
   set_of(static_cast<unsigned>(mask), &set);
   return change_mask_anywhere(SIG_SETMASK, &set, &set) == 0 ? static_cast<int>(word_of(&set)) : -1;
 }
 GOSHIM_EXPORT int siggetmask() noexcept {
-  sigset_t set;
+  sigset_t set{};
   return change_mask_anywhere(SIG_BLOCK, nullptr, &set) == 0 ? static_cast<int>(word_of(&set)) : -1;
 }
 GOSHIM_EXPORT int sighold(int sig) noexcept { return block_one(SIG_BLOCK, sig); }
@@ -276,7 +287,7 @@ GOSHIM_EXPORT int __sigsuspend(const sigset_t* set) { return suspend(set); }
 
 GOSHIM_EXPORT int pause() {
   if (!on_g()) return REAL(pause)();
-  sigset_t set;
+  sigset_t set{};
   change_mask(SIG_BLOCK, nullptr, &set);
   return suspend(&set);
 }
@@ -285,7 +296,9 @@ GOSHIM_EXPORT int pause() {
 extern "C" __attribute__((visibility("default"))) int goshim_bsd_sigpause(int mask) asm("sigpause");
 extern "C" int goshim_bsd_sigpause(int mask) { return suspend_with_word(mask); }
 GOSHIM_EXPORT int __xpg_sigpause(int sig) { return suspend_without(sig); }
-GOSHIM_EXPORT int __sigpause(int what, int is_signal) { return is_signal ? suspend_without(what) : suspend_with_word(what); }
+GOSHIM_EXPORT int __sigpause(int what, int is_signal) {
+  return is_signal ? suspend_without(what) : suspend_with_word(what);
+}
 
 GOSHIM_EXPORT int sigwait(const sigset_t* set, int* sig) {
   if (!on_g()) return REAL(sigwait)(set, sig);
@@ -310,6 +323,11 @@ GOSHIM_EXPORT int sigtimedwait(const sigset_t* set, siginfo_t* info, const times
   Nanos now = sys::nanotime();
   Nanos deadline = wait == 0 ? 0 : wait < kForever - now ? now + wait : kForever;
   return static_cast<int>(answer(wait_for(set, info, deadline)));
+}
+
+GOSHIM_EXPORT int signalfd(int fd, const sigset_t* set, int flags) noexcept {
+  signal_by_descriptor(word_of(set));
+  return REAL(signalfd)(fd, set, flags);
 }
 
 // ---- sending ----

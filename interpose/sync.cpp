@@ -63,9 +63,8 @@ GOSHIM_COLD int shared_mutex_unlock(pthread_mutex_t* m) {
 
 const CondMutex kSharedMutex = {
     .unlock = shared_mutex_unlock,
-    .lock_after_wait = [](pthread_mutex_t* m, uint32_t) {
-      return shared_mutex_lock(m, [m] { return REAL(pthread_mutex_lock)(m); });
-    },
+    .lock_after_wait = [](pthread_mutex_t* m,
+                          uint32_t) { return shared_mutex_lock(m, [m] { return REAL(pthread_mutex_lock)(m); }); },
     .requeue = false,
 };
 
@@ -236,7 +235,9 @@ GOSHIM_EXPORT int pthread_mutex_setprioceiling(pthread_mutex_t* m, int ceiling, 
 // Names that only old binaries use, and the headers do not declare.
 GOSHIM_EXPORT int goshim_mutex_consistent_np(pthread_mutex_t* m) __asm__("pthread_mutex_consistent_np");
 int goshim_mutex_consistent_np(pthread_mutex_t* m) { return pthread_mutex_consistent(m); }
-GOSHIM_EXPORT int __pthread_mutex_init(pthread_mutex_t* m, const pthread_mutexattr_t* attr) { return pthread_mutex_init(m, attr); }
+GOSHIM_EXPORT int __pthread_mutex_init(pthread_mutex_t* m, const pthread_mutexattr_t* attr) {
+  return pthread_mutex_init(m, attr);
+}
 GOSHIM_EXPORT int __pthread_mutex_destroy(pthread_mutex_t* m) { return pthread_mutex_destroy(m); }
 GOSHIM_EXPORT int __pthread_mutex_lock(pthread_mutex_t* m) { return pthread_mutex_lock(m); }
 GOSHIM_EXPORT int __pthread_mutex_trylock(pthread_mutex_t* m) { return pthread_mutex_trylock(m); }
@@ -250,7 +251,9 @@ GOSHIM_EXPORT void mtx_destroy(mtx_t* m) { pthread_mutex_destroy(posix(m)); }
 
 // -- conditions --
 
-GOSHIM_EXPORT int pthread_cond_destroy(pthread_cond_t* c) { return cond_is_shared(c) ? REAL(pthread_cond_destroy)(c) : 0; }
+GOSHIM_EXPORT int pthread_cond_destroy(pthread_cond_t* c) {
+  return cond_is_shared(c) ? REAL(pthread_cond_destroy)(c) : 0;
+}
 
 GOSHIM_EXPORT int pthread_cond_signal(pthread_cond_t* c) {
   chaos();
@@ -281,7 +284,9 @@ GOSHIM_EXPORT int pthread_cond_clockwait(pthread_cond_t* c, pthread_mutex_t* m, 
 }
 
 GOSHIM_EXPORT int cnd_wait(cnd_t* c, mtx_t* m) { return c11(pthread_cond_wait(posix(c), posix(m))); }
-GOSHIM_EXPORT int cnd_timedwait(cnd_t* c, mtx_t* m, const timespec* at) { return c11(pthread_cond_timedwait(posix(c), posix(m), at)); }
+GOSHIM_EXPORT int cnd_timedwait(cnd_t* c, mtx_t* m, const timespec* at) {
+  return c11(pthread_cond_timedwait(posix(c), posix(m), at));
+}
 GOSHIM_EXPORT int cnd_signal(cnd_t* c) { return c11(pthread_cond_signal(posix(c))); }
 GOSHIM_EXPORT int cnd_broadcast(cnd_t* c) { return c11(pthread_cond_broadcast(posix(c))); }
 GOSHIM_EXPORT void cnd_destroy(cnd_t* c) { pthread_cond_destroy(posix(c)); }
@@ -310,8 +315,12 @@ GOSHIM_EXPORT int pthread_rwlock_trywrlock(pthread_rwlock_t* l) {
   return rwlock_try_write(l);
 }
 
-GOSHIM_EXPORT int pthread_rwlock_timedrdlock(pthread_rwlock_t* l, const timespec* at) { return read_until(l, CLOCK_REALTIME, at); }
-GOSHIM_EXPORT int pthread_rwlock_timedwrlock(pthread_rwlock_t* l, const timespec* at) { return write_until(l, CLOCK_REALTIME, at); }
+GOSHIM_EXPORT int pthread_rwlock_timedrdlock(pthread_rwlock_t* l, const timespec* at) {
+  return read_until(l, CLOCK_REALTIME, at);
+}
+GOSHIM_EXPORT int pthread_rwlock_timedwrlock(pthread_rwlock_t* l, const timespec* at) {
+  return write_until(l, CLOCK_REALTIME, at);
+}
 
 GOSHIM_EXPORT int pthread_rwlock_clockrdlock(pthread_rwlock_t* l, clockid_t clock, const timespec* at) {
   return read_until(l, clock, at);

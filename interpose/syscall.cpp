@@ -7,6 +7,7 @@
 #include "interpose/sync.h"
 #include "interpose/times.h"
 #include "thread/ident.h"
+#include "thread/life.h"
 
 using namespace goshim;
 
@@ -211,8 +212,7 @@ long to_kernel(long nr, Args args) {
   bool locks = locks_thread(nr, a);
   if (locks) lock_os_thread();
   if (int i = thread_id_argument(nr, a); i >= 0 && a[i] > 0) a[i] = kernel_tid(static_cast<int>(a[i]));
-  // The kernel thread ends, its P must not end with it.
-  if (nr == SYS_exit) region_enter(RegionClass::Long);
+  if (nr == SYS_exit) thread_vanish(static_cast<int>(a[0]));
   long r = sys::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
   if (locks && r < 0) unlock_os_thread();
   return r;

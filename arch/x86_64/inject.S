@@ -139,7 +139,8 @@ goshim_critical_end:
         .cfi_endproc
         .size   goshim_inject_entry, .-goshim_inject_entry
 
-// long goshim_syscall_unless(const std::atomic<uint32_t>* stop, long nr, long a, long b, long c, long d, long e, long f)
+// long goshim_syscall_unless(const std::atomic<uint32_t>* stop, long nr, long a, long b, long c, long d, long e,
+//                            long f)
         .globl  goshim_syscall_unless
         .hidden goshim_syscall_unless
         .type   goshim_syscall_unless, @function

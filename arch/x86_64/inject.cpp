@@ -29,13 +29,13 @@ GOSHIM_LABEL goshim_restorer[];
 namespace goshim::arch {
 namespace {
 
-constexpr size_t kLegacy = 512;        // fxsave image
-constexpr size_t kXsaveHeader = 64;    // behind it; the first word says which components are not in their initial state
+constexpr size_t kLegacy = 512;      // fxsave image
+constexpr size_t kXsaveHeader = 64;  // behind it; the first word says which components are not in their initial state
 constexpr uint32_t kDefaultMxcsr = 0x1f80;
-constexpr long kCleanFlags = 0x202;    // interrupts on, everything else clear, as the ABI wants at a call
+constexpr long kCleanFlags = 0x202;  // interrupts on, everything else clear, as the ABI wants at a call
 constexpr uintptr_t kRedZone = 128;
-constexpr uintptr_t kFrame = 40;       // as in inject.S
-constexpr size_t kUcXstate = 1;        // UC_FP_XSTATE
+constexpr uintptr_t kFrame = 40;  // as in inject.S
+constexpr size_t kUcXstate = 1;   // UC_FP_XSTATE
 
 struct Saved {
   gregset_t gregs;
@@ -43,7 +43,8 @@ struct Saved {
   alignas(64) unsigned char image[kLegacy + kXsaveHeader];
 };
 static_assert(offsetof(Saved, components) == 184 && offsetof(Saved, image) == 192, "inject.S knows these");
-static_assert(REG_RSP == 15 && REG_RIP == 16 && REG_EFL == 17 && REG_RBX == 11, "inject.S knows the order of gregset_t");
+static_assert(REG_RSP == 15 && REG_RIP == 16 && REG_EFL == 17 && REG_RBX == 11,
+              "inject.S knows the order of gregset_t");
 
 size_t image_size;
 
@@ -137,8 +138,12 @@ void init_injection(ptrdiff_t nopreempt, ptrdiff_t pending) {
   if (__get_cpuid_count(0xd, 0, &a, &b, &c, &d) && b > image_size) image_size = b;
 }
 
-uintptr_t pc_of(const void* uc) { return static_cast<uintptr_t>(static_cast<const ucontext_t*>(uc)->uc_mcontext.gregs[REG_RIP]); }
-uintptr_t sp_of(const void* uc) { return static_cast<uintptr_t>(static_cast<const ucontext_t*>(uc)->uc_mcontext.gregs[REG_RSP]); }
+uintptr_t pc_of(const void* uc) {
+  return static_cast<uintptr_t>(static_cast<const ucontext_t*>(uc)->uc_mcontext.gregs[REG_RIP]);
+}
+uintptr_t sp_of(const void* uc) {
+  return static_cast<uintptr_t>(static_cast<const ucontext_t*>(uc)->uc_mcontext.gregs[REG_RSP]);
+}
 
 size_t saved_size() { return round_up(offsetof(Saved, image) + image_size, 64); }
 

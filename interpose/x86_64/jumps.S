@@ -1,6 +1,6 @@
 // x86-64: functions that save the registers of their caller. They cannot be wrapped, since the frame they save must be
-// the program's: each lets a function of interpose/signal.cpp note the G's signal mask and name libc's function, with the
-// arguments preserved, and jumps there.
+// the program's: each lets a function of interpose/signal.cpp note the G's signal mask and name libc's function, with
+// the arguments preserved, and jumps there.
 
         .text
 

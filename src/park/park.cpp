@@ -246,7 +246,8 @@ ParkResult get_in_line(const ParkRequest& r, Waiter* w) {
 bool interrupt_due(const ParkRequest& r) {
   uint32_t pending = goshim_tls.pending.load(std::memory_order_relaxed);
   if (r.signals_only) return (pending & kPendingSignal) != 0;
-  return (pending & (kPendingSignal | kPendingCancel)) != 0 || goshim_tls.interrupt.load(std::memory_order_relaxed) != 0;
+  return (pending & (kPendingSignal | kPendingCancel)) != 0 ||
+         goshim_tls.interrupt.load(std::memory_order_relaxed) != 0;
 }
 
 GOSHIM_NOINLINE ParkResult park_foreign(const ParkRequest& r, uint32_t* gift) {
@@ -448,7 +449,8 @@ bool park_sleep(Nanos deadline, bool interruptible) {
 
 void park_after_fork_child() {
   // Gives the pages back: they read as zero, which is an empty table. Locked memory refuses that.
-  if (sys::advise(buckets, sizeof buckets, MADV_DONTNEED) != 0) std::memset(static_cast<void*>(buckets), 0, sizeof buckets);
+  if (sys::advise(buckets, sizeof buckets, MADV_DONTNEED) != 0)
+    std::memset(static_cast<void*>(buckets), 0, sizeof buckets);
 }
 
 }  // namespace goshim

@@ -36,7 +36,8 @@ struct ParkRequest {
 };
 
 // Parks the caller. Preemption may be on or off at entry; off nests: the G switches away with its counter raised, and
-// the wait cannot be interrupted. *gift is what the waker's done callback returned, 0 if there was none.
+// the wait cannot be interrupted. What the waker did before is seen when park() returns. *gift is what the waker's done
+// callback returned, 0 if there was none.
 ParkResult park(const ParkRequest& r, uint32_t* gift = nullptr);
 
 struct UnparkInfo {

@@ -1,17 +1,19 @@
 // Injection (see inject.h; the processor's part: arch/arch.h).
 //
-// The handler saves the interrupted registers in an area of its own, not on the stack (a small stack may have no room for
-// the vector registers), and returns into the port's trampoline on the G's stack. From there the G is in the runtime like
-// any other caller: it may be switched away and go on upon another M. No signal frame outlives the handler.
+// The handler saves the interrupted registers in an area of its own, not on the stack (a small stack may have no room
+// for the vector registers), and returns into the port's trampoline on the G's stack. From there the G is in the
+// runtime like any other caller: it may be switched away and go on upon another M. No signal frame outlives the
+// handler.
 //
-//   I1  Only a G whose no-preempt counter is 0 is injected into (faults excepted), and the handler raises the counter. So
-//       the program's code, and nothing else, is interrupted.
+//   I1  Only a G whose no-preempt counter is 0 is injected into (faults excepted), and the handler raises the
+//       counter. So the program's code, and nothing else, is interrupted.
 //   I2  G::saved lists the areas in use, innermost first. Changed by the G's own flow with the counter raised, and by
 //       handlers that interrupt it at 0.
-//   I3  The registers come back after the area has been given up: it is then M::spent_area, and goes to the pool when the
-//       next one takes its place. Until the flow runs on, it is on that M with the counter raised or in critical code.
-//   I4  A flow that jumped out of its handlers (siglongjmp) leaves areas behind. They are those whose frame lies below the
-//       stack pointer of the same stack, and go to the pool at the next injection, or at the G's end.
+//   I3  The registers come back after the area has been given up: it is then M::spent_area, and goes to the pool when
+//       the next one takes its place. Until the flow runs on, it is on that M with the counter raised or in critical
+//       code.
+//   I4  A flow that jumped out of its handlers (siglongjmp) leaves areas behind. They are those whose frame lies
+//       below the stack pointer of the same stack, and go to the pool at the next injection, or at the G's end.
 #include "sched/inject.h"
 
 #include <elf.h>
@@ -64,8 +66,8 @@ bool is_libc(const char* path) {
   for (const char* p = path; *p; p++) {
     if (*p == '/') name = p + 1;
   }
-  return std::strncmp(name, "libc.so", 7) == 0 || std::strncmp(name, "libc-", 5) == 0 || std::strncmp(name, "ld-", 3) == 0 ||
-         std::strncmp(name, "libpthread", 10) == 0;
+  return std::strncmp(name, "libc.so", 7) == 0 || std::strncmp(name, "libc-", 5) == 0 ||
+         std::strncmp(name, "ld-", 3) == 0 || std::strncmp(name, "libpthread", 10) == 0;
 }
 
 int collect_text(dl_phdr_info* info, size_t, void*) {
@@ -128,6 +130,27 @@ bool inject(void* uc, G* g, void* fault, void* top) {
   arch::save_context(uc, area->registers, top);
   return true;
 }
+
+// The program's handlers may block: the blocking region that they interrupt is left meanwhile.
+class RegionPause {
+ public:
+  explicit RegionPause(G* g) : g_(g), depth_(g->region_depth) {
+    if (!depth_) return;
+    g->region_depth = 1;
+    region_exit();
+  }
+  ~RegionPause() {
+    if (!depth_) return;
+    region_enter(RegionClass::Short);
+    g_->region_depth = depth_;
+  }
+  RegionPause(const RegionPause&) = delete;
+  RegionPause& operator=(const RegionPause&) = delete;
+
+ private:
+  G* g_;
+  uint32_t depth_;
+};
 
 void on_request(int, void*, void* uc) {
   G* g = goshim_tls.owner ? goshim_tls.owner : getg();  // hidden by vfork, it is still the G of an M
@@ -217,19 +240,10 @@ void run_pending(G* g, void* area) {
   while (uint32_t bits = goshim_tls.pending.exchange(0, std::memory_order_seq_cst)) {
     if (bits & (kPendingSignal | kPendingCancel)) {
       goshim_tls.interrupt.store(0, std::memory_order_seq_cst);
-      // The program's handlers may block: the region they interrupted is left meanwhile.
-      uint32_t depth = g->region_depth;
-      if (depth) {
-        g->region_depth = 1;
-        region_exit();
-      }
+      RegionPause pause(g);
       if (bits & kPendingSignal) signals_run(g, area);
       if (!getg()) return;  // a handler has forked, and this is the child
       if ((bits & kPendingCancel) && inject_cancel) inject_cancel(g, area);
-      if (depth) {
-        region_enter(RegionClass::Short);
-        g->region_depth = depth;
-      }
     }
     if ((bits & kPendingPreempt) && g->region_depth == 0) sched_preempted();
   }
@@ -258,6 +272,7 @@ extern "C" void arch::goshim_injected(void* registers) {
   }
   if (void* fault = area->fault) {
     area->fault = nullptr;
+    RegionPause pause(g);
     signals_run_fault(g, fault, registers);
   }
   // A fault may have come where requests must wait.

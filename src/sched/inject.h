@@ -1,9 +1,9 @@
 // Injection: making a G call the runtime at any instruction, as if the program had called it (D5). Preemption and the
 // handlers of signals come that way.
 //
-// Requests to a G are bits in its Tls::pending. They are acted upon by run_pending(), on the G: at the preempt_on() that
-// lowers its counter to 0, or, while it runs program code, at once: a signal to its M (the preemption signal) makes
-// goshim_injected() run on its stack.
+// Requests to a G are bits in its Tls::pending. They are acted upon by run_pending(), on the G: at the preempt_on()
+// that lowers its counter to 0, or, while it runs program code, at once: a signal to its M (the preemption signal)
+// makes goshim_injected() run on its stack.
 #pragma once
 
 #include "sched/runtime.h"
@@ -14,7 +14,8 @@ namespace goshim {
 // called again in the child of a fork.
 void inject_init(int preempt_signal);
 
-// By every kernel thread of goshim on itself: its alternate stack and its signal mask (everything asynchronous blocked).
+// By every kernel thread of goshim on itself: its alternate stack and its signal mask (everything asynchronous
+// blocked).
 void inject_init_thread(void* altstack, size_t size);
 // That mask.
 uint64_t inject_m_mask();
@@ -28,8 +29,8 @@ void inject_poke(M* m);
 // In the handler of a signal (kernel's ucontext): the requests of the running G are acted upon as soon as it may be.
 void inject_requests(void* uc);
 
-// The same for a fault, which cannot wait: signals_run_fault(fault) will run on the G, on the stack that ends at top if not
-// null. False if memory is exhausted.
+// The same for a fault, which cannot wait: signals_run_fault(fault) will run on the G, on the stack that ends at top
+// if not null. False if memory is exhausted.
 bool inject_fault(void* uc, void* fault, void* top);
 
 // Acts upon the requests of the running G: preemption, signal handlers, cancellation. Preemption off, counter 1. area:

@@ -34,7 +34,7 @@ std::atomic<uint32_t> template_word;  // bumped after every push on wanted
 struct Ended {
   std::atomic<M*> head{nullptr};
 };
-Ended ended;  // Ms whose kernel thread has ended or is about to; reused when the kernel has cleared M::tid
+Ended ended;  // Ms whose kernel thread has ended or is about to; reused when the kernel does not know it any more
 
 char* map_stack() {
   auto* at = static_cast<char*>(sys::map(mapping_size(), PROT_READ | PROT_WRITE));
@@ -85,8 +85,8 @@ void thread_setup(char* mapping) {
 
 void m_main(void* arg) {
   auto* m = static_cast<M*>(arg);
-  m->tid = sys::gettid();
-  tcb::set_tid(m->own_tcb, m->tid);
+  tcb::begin_kernel_thread();
+  m->tid = tcb::tid(m->own_tcb);
   thread_setup(m->stack);
   P* p = m->next_p;
   m->next_p = nullptr;
@@ -99,7 +99,7 @@ void m_main(void* arg) {
 }
 
 bool clone_m(M* m) {
-  return arch::clone_thread(g0_top(m->stack), m->g0->tp, m_main, m, &m->tid) > 0;
+  return arch::clone_thread(g0_top(m->stack), m->g0->tp, m_main, m, tcb::tid_word(m->g0->tp)) > 0;
 }
 
 // The template thread: clones what is wanted, and tries again when the kernel refuses (EAGAIN: a limit on threads).
@@ -133,7 +133,8 @@ struct HelperStart {
 
 void helper_main(void* arg) {
   HelperStart start = *static_cast<HelperStart*>(arg);
-  tcb::set_tid(arch::thread_pointer(), sys::gettid());
+  tcb::begin_kernel_thread();
+  getg()->m.load(std::memory_order_relaxed)->tid = tcb::tid(arch::thread_pointer());
   thread_setup(start.mapping);
   start.fn(start.arg);
   for (;;) sys::call(SYS_exit, 0);
@@ -154,7 +155,7 @@ bool helper_thread_start(void (*fn)(void*), void* arg, int* tid) {
   g0->m.store(m, std::memory_order_relaxed);
   auto* start = reinterpret_cast<HelperStart*>(mapping + kGuard + kAltStack);  // the far end of its stack
   *start = {fn, arg, mapping};
-  long r = arch::clone_thread(g0_top(mapping), g0->tp, helper_main, start, &m->tid);
+  long r = arch::clone_thread(g0_top(mapping), g0->tp, helper_main, start, tcb::tid_word(g0->tp));
   if (tid) *tid = static_cast<int>(r);
   return r > 0;
 }
@@ -165,8 +166,9 @@ void template_thread_start() {
 
 void newm(P* p, bool spinning) {
   M* m = ended.head.load(std::memory_order_acquire);
-  if (m && m->tid == 0 && ended.head.compare_exchange_strong(m, nullptr)) {
+  if (m && sys::tgkill(sched.pid, m->tid, 0) == -ESRCH && ended.head.compare_exchange_strong(m, nullptr)) {
     m->ends = false;
+    tcb::relink_kernel_thread(m->g0->tp);
   } else {
     m = m_make();
     if (!m) fatal("newm: no memory for a kernel thread's stack");
@@ -187,8 +189,9 @@ M* m_adopt_current() {
   M* m = m_make();
   if (!m) return nullptr;
   m->tid = sys::gettid();
-  // glibc's lists hold the TCB that this kernel thread was born with; the g0's must not be found by this tid too.
+  // glibc knows this kernel thread by the TCB it was born with, which the main G takes along, and by that of the g0.
   m->own_tcb = arch::thread_pointer();
+  tcb::set_tid(m->g0->tp, m->tid);
   list_m(m);
   arch::make_context(&m->g0->ctx, g0_top(m->stack), [](void* arg) { schedule_loop(static_cast<M*>(arg)); }, m);
   sched.timer_slack = sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
@@ -224,6 +227,7 @@ void m_after_fork_child() {
   }
   std::atomic<uint32_t> never{0};
   while (m->tid == sched.pid) sys::futex_wait(&never, 0);
+  tcb::end_kernel_thread();
   M* none = nullptr;
   ended.head.compare_exchange_strong(none, m);  // one is kept; more would need a list that two may pop from
   for (;;) sys::call(SYS_exit, 0);

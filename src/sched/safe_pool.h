@@ -27,7 +27,8 @@ class SafePool {
       SafePoolItem* item = at(first - 1);
       // The item may be another's by now: then the tag in head has moved on and the CAS fails.
       uint32_t after = item->next.load(std::memory_order_relaxed);
-      if (free_.compare_exchange_weak(head, tagged(head, after), std::memory_order_acq_rel, std::memory_order_acquire)) return item;
+      if (free_.compare_exchange_weak(head, tagged(head, after), std::memory_order_acq_rel, std::memory_order_acquire))
+        return item;
     }
     uint32_t fresh = fresh_.load(std::memory_order_relaxed);
     do {
@@ -43,7 +44,8 @@ class SafePool {
     uint64_t head = free_.load(std::memory_order_relaxed);
     do {
       item->next.store(static_cast<uint32_t>(head), std::memory_order_relaxed);
-    } while (!free_.compare_exchange_weak(head, tagged(head, item->index + 1), std::memory_order_acq_rel, std::memory_order_relaxed));
+    } while (!free_.compare_exchange_weak(head, tagged(head, item->index + 1), std::memory_order_acq_rel,
+                                          std::memory_order_relaxed));
   }
 
  private:
@@ -68,8 +70,8 @@ class SafePool {
   }
 
   size_t size_ = 0;
-  std::atomic<uint64_t> free_{0};   // tag and index + 1 of the first free item
-  std::atomic<uint32_t> fresh_{0};  // items below have been taken once
+  std::atomic<uint64_t> free_{0};            // tag and index + 1 of the first free item
+  std::atomic<uint32_t> fresh_{0};           // items below have been taken once
   std::atomic<char*> chunks_[kChunks] = {};  // written once each
 };
 

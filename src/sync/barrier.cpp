@@ -78,11 +78,13 @@ int barrier_wait(Barrier* b) {
     return 0;
   }
   if (!a.last) return 0;
+  // The last of an earlier round may not have come to its own wake-ups yet: those waiters are ahead in the queue.
   uint32_t round = a.round;
   unpark_filter(
       b,
       [](void* ctx, uintptr_t token) {
-        return token == *static_cast<uint32_t*>(ctx) ? Filter::Unpark : Filter::Stop;
+        auto ahead = static_cast<int32_t>(static_cast<uint32_t>(token) - *static_cast<uint32_t*>(ctx));
+        return ahead <= 0 ? Filter::Unpark : Filter::Stop;
       },
       nullptr, &round);
   return PTHREAD_BARRIER_SERIAL_THREAD;

@@ -109,7 +109,8 @@ void cond_broadcast_slow(Cond* c) {
   for (;;) {
     Move move{c, c->mutex.load(std::memory_order_relaxed)};
     if (!move.mutex) {
-      unpark_filter(c, [](void*, uintptr_t) { return Filter::Unpark; }, woken, c);
+      unpark_filter(
+          c, [](void*, uintptr_t) { return Filter::Unpark; }, woken, c);
       return;
     }
     if (unpark_requeue(c, move.mutex, plan_move, moved, &move).woken >= 0) return;

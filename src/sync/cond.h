@@ -17,7 +17,8 @@ namespace goshim {
 
 struct Cond {
   std::atomic<uint32_t> waiting;  // C1
-  std::atomic<pthread_mutex_t*> mutex;  // what a broadcast may move waiters to, or null; written under the bucket's lock
+  std::atomic<pthread_mutex_t*>
+      mutex;  // what a broadcast may move waiters to, or null; written under the bucket's lock
 };
 static_assert(sizeof(Cond) <= offsetof(pthread_cond_t, __data.__wrefs));
 
@@ -29,7 +30,7 @@ struct CondMutex {
 };
 extern const CondMutex kPrivateMutex;
 
-constexpr uint32_t kCondShared = 1;     // bits of glibc's __wrefs, set by pthread_cond_init
+constexpr uint32_t kCondShared = 1;  // bits of glibc's __wrefs, set by pthread_cond_init
 constexpr uint32_t kCondMonotonic = 2;
 
 inline Cond* cond_of(pthread_cond_t* c) { return reinterpret_cast<Cond*>(c); }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "park/park.h"
 #include "sched/sched.h"
+#include "sync/identity.h"
 #include "thread/signal.h"
 
 namespace goshim {
@@ -109,7 +110,91 @@ long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected)
       },
       nullptr, &r);
   if (info.woken < 0) return -EAGAIN;
-  return expected ? info.woken + info.moved : info.woken;
+  return info.woken + info.moved;
+}
+
+// ---- priority-inheriting locks: as locks only, since Gs have no priorities ----
+//
+// The word is 0 or the owner's thread id, with FUTEX_WAITERS while others are queued; programs take and release a lock
+// without waiters by themselves. Unlock hands it to the first waiter, whose token is its id.
+
+struct PiLock {
+  Word* word;
+  uint32_t self;
+  uint32_t heir;  // unlock: the id of the waiter it is handed to
+};
+
+bool pi_is_held(void* ctx) {
+  auto* l = static_cast<PiLock*>(ctx);
+  uint32_t w = l->word->load(std::memory_order_relaxed);
+  do {
+    if (!(w & FUTEX_TID_MASK)) return false;
+  } while (!l->word->compare_exchange_weak(w, w | FUTEX_WAITERS, std::memory_order_relaxed));
+  return true;
+}
+
+void pi_left(void* ctx, const void*, bool last_of_key) {
+  if (last_of_key) static_cast<PiLock*>(ctx)->word->fetch_and(~FUTEX_WAITERS, std::memory_order_relaxed);
+}
+
+long lock_pi(Word* word, const Deadline* deadline, bool only_try) {
+  PiLock lock{word, static_cast<uint32_t>(self_id()), 0};
+  for (;;) {
+    uint32_t w = word->load(std::memory_order_relaxed);
+    while (!(w & FUTEX_TID_MASK)) {
+      if (word->compare_exchange_weak(w, w | lock.self, std::memory_order_acquire, std::memory_order_relaxed)) return 0;
+    }
+    if ((w & FUTEX_TID_MASK) == lock.self) return -EDEADLK;
+    if (only_try) return -EAGAIN;
+    ParkRequest r{
+        .key = word,
+        .validate = pi_is_held,
+        .before_sleep = nullptr,
+        .timed_out = pi_left,
+        .ctx = &lock,
+        .deadline = deadline ? deadline->monotonic() : kForever,
+        .reason = WaitReason::Futex,
+        .interruptible = true,
+        .token = lock.self,
+        .front = false,
+        .signals_only = true,
+    };
+    ParkResult result = park(r);
+    if (result == ParkResult::Unparked) return 0;
+    if (result == ParkResult::TimedOut && deadline->passed()) return -ETIMEDOUT;
+  }
+}
+
+long unlock_pi(Word* word) {
+  PiLock lock{word, static_cast<uint32_t>(self_id()), 0};
+  if ((word->load(std::memory_order_relaxed) & FUTEX_TID_MASK) != lock.self) return -EPERM;
+  unpark_filter(
+      word,
+      [](void* ctx, uintptr_t token) {
+        auto* l = static_cast<PiLock*>(ctx);
+        if (l->heir) return Filter::Stop;
+        l->heir = static_cast<uint32_t>(token);
+        return Filter::Unpark;
+      },
+      [](void* ctx, UnparkInfo info) {
+        auto* l = static_cast<PiLock*>(ctx);
+        l->word->store(l->heir | (info.have_more ? FUTEX_WAITERS : 0), std::memory_order_release);
+        return uint32_t{0};
+      },
+      &lock);
+  return 0;
+}
+
+// A wait that ends with the lock: its waker, FUTEX_CMP_REQUEUE_PI, lets as many as it is told go for it.
+long wait_requeue_pi(Word* word, uint32_t expected, const Deadline* deadline, Word* lock) {
+  long r = wait(word, expected, deadline, FUTEX_BITSET_MATCH_ANY);
+  return r == 0 ? lock_pi(lock, deadline, false) : r;
+}
+
+long requeue_pi(Word* word, int wake, int move, uint32_t expected) {
+  if (wake != 1) return -EINVAL;
+  int all = move < INT32_MAX ? move + 1 : move;
+  return requeue(word, word, all, 0, &expected);
 }
 
 // The operation and comparison that FUTEX_WAKE_OP encodes in its last argument.
@@ -150,6 +235,18 @@ long wake_op(Word* first, int count, Word* second, int count2, uint32_t code) {
   return woken;
 }
 
+// A duration, on CLOCK_MONOTONIC.
+Deadline after(const timespec* t) {
+  Nanos now = sys::nanotime();
+  return {CLOCK_MONOTONIC, nanos_of(t) < kForever - now ? now + nanos_of(t) : kForever, true};
+}
+
+// The commands whose fourth argument is a time.
+bool waits(int command) {
+  return command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET || command == FUTEX_LOCK_PI ||
+         command == FUTEX_LOCK_PI2 || command == FUTEX_WAIT_REQUEUE_PI;
+}
+
 long in_kernel(long address, long op, long value, long timeout, long address2, long value3) {
   if (!getg()) return sys::call(SYS_futex, address, op, value, timeout, address2, value3);
   auto command = static_cast<int>(op) & FUTEX_CMD_MASK;
@@ -158,8 +255,7 @@ long in_kernel(long address, long op, long value, long timeout, long address2, l
   if (timed && command == FUTEX_WAIT) {  // a duration: an interrupted wait must not begin anew
     auto* t = reinterpret_cast<const timespec*>(timeout);
     if (t->tv_sec < 0 || !valid_nanoseconds(t)) return -EINVAL;
-    Nanos now = sys::nanotime();
-    Nanos at = nanos_of(t) < kForever - now ? now + nanos_of(t) : kForever;
+    Nanos at = after(t).at;
     until = {at / kSecond, at % kSecond};
     op = FUTEX_WAIT_BITSET | (op & FUTEX_PRIVATE_FLAG);
     timeout = reinterpret_cast<long>(&until);
@@ -183,25 +279,29 @@ long futex_op(long address, long op, long value, long timeout, long address2, lo
   auto v = static_cast<uint32_t>(value);
   auto v3 = static_cast<uint32_t>(value3);
   auto value2 = static_cast<int>(timeout);  // some commands take a number there
-  bool two = command == FUTEX_REQUEUE || command == FUTEX_CMP_REQUEUE || command == FUTEX_WAKE_OP;
+  bool two = command == FUTEX_REQUEUE || command == FUTEX_CMP_REQUEUE || command == FUTEX_WAKE_OP ||
+             command == FUTEX_WAIT_REQUEUE_PI || command == FUTEX_CMP_REQUEUE_PI;
   bool ours = (op & FUTEX_PRIVATE_FLAG) && is_word(address) && (!two || is_word(address2));
   if (!ours) return in_kernel(address, op, value, timeout, address2, value3);
+  Deadline deadline;
+  const Deadline* until = nullptr;
+  if (timeout && waits(command)) {
+    auto* t = reinterpret_cast<const timespec*>(timeout);
+    if (t->tv_sec < 0 || !valid_nanoseconds(t)) return -EINVAL;
+    bool wall = (op & FUTEX_CLOCK_REALTIME) || command == FUTEX_LOCK_PI;
+    deadline = Deadline::of(wall ? CLOCK_REALTIME : CLOCK_MONOTONIC, t);
+    if (command == FUTEX_WAIT) deadline = after(t);
+    until = &deadline;
+  }
   switch (command) {
-    case FUTEX_WAIT:
-    case FUTEX_WAIT_BITSET: {
-      uint32_t bits = command == FUTEX_WAIT ? FUTEX_BITSET_MATCH_ANY : v3;
-      if (bits == 0) return -EINVAL;
-      if (!timeout) return wait(word, v, nullptr, bits);
-      auto* t = reinterpret_cast<const timespec*>(timeout);
-      if (t->tv_sec < 0 || !valid_nanoseconds(t)) return -EINVAL;
-      clockid_t clock = op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC;
-      Deadline deadline = Deadline::of(clock, t);
-      if (command == FUTEX_WAIT) {  // a duration, whichever clock is named
-        Nanos now = sys::nanotime();
-        deadline = {CLOCK_MONOTONIC, deadline.at < kForever - now ? now + deadline.at : kForever, true};
-      }
-      return wait(word, v, &deadline, bits);
-    }
+    case FUTEX_WAIT: return wait(word, v, until, FUTEX_BITSET_MATCH_ANY);
+    case FUTEX_WAIT_BITSET: return v3 ? wait(word, v, until, v3) : -EINVAL;
+    case FUTEX_LOCK_PI:
+    case FUTEX_LOCK_PI2: return lock_pi(word, until, false);
+    case FUTEX_TRYLOCK_PI: return lock_pi(word, nullptr, true);
+    case FUTEX_UNLOCK_PI: return unlock_pi(word);
+    case FUTEX_WAIT_REQUEUE_PI: return wait_requeue_pi(word, v, until, other);
+    case FUTEX_CMP_REQUEUE_PI: return requeue_pi(word, static_cast<int>(v), value2, v3);
     case FUTEX_WAKE: return wake(word, value, FUTEX_BITSET_MATCH_ANY);
     case FUTEX_WAKE_BITSET: return wake(word, value, v3);
     case FUTEX_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, nullptr);

@@ -53,7 +53,8 @@ void left(void* ctx, const void*, bool last_of_key) { mutex_waiter_left(static_c
 
 // Handed over: kLocked has stayed set. The hand-overs end when nobody waits, or we have not waited long.
 void take_over(Mutex* m, bool waited_long) {
-  if (!waited_long || !(m->word.load(std::memory_order_relaxed) & kWaiters)) m->word.fetch_and(~kStarving, std::memory_order_relaxed);
+  if (!waited_long || !(m->word.load(std::memory_order_relaxed) & kWaiters))
+    m->word.fetch_and(~kStarving, std::memory_order_relaxed);
 }
 
 // Gets kLocked: 0, ETIMEDOUT or EINVAL. *seen is the word as it was before.
@@ -286,7 +287,8 @@ int mutex_consistent(Mutex* m) {
 int mutex_set_ceiling(Mutex* m, int ceiling, int* old) {
   uint32_t kind = kind_of(m);
   if (!(kind & kProtect)) return EINVAL;
-  if (ceiling < sys::call(SYS_sched_get_priority_min, SCHED_FIFO) || ceiling > sys::call(SYS_sched_get_priority_max, SCHED_FIFO)) {
+  if (ceiling < sys::call(SYS_sched_get_priority_min, SCHED_FIFO) ||
+      ceiling > sys::call(SYS_sched_get_priority_max, SCHED_FIFO)) {
     return EINVAL;
   }
   bool mine = m->owner.load(std::memory_order_relaxed) == self_id();

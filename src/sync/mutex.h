@@ -28,15 +28,15 @@ namespace goshim {
 
 struct Mutex {
   std::atomic<uint32_t> word;
-  uint32_t count;               // recursive: depth
-  std::atomic<int> owner;       // self_id() of the owner, 0, kInconsistent or kNotRecoverable
-  uint32_t users;               // waits on conds that will take the mutex again; destroy refuses then
-  std::atomic<uint32_t> kind;   // PTHREAD_MUTEX_* and the bits below
-  std::atomic<int> locker;      // robust: self_id() of the owner, even of inconsistent state
+  uint32_t count;              // recursive: depth
+  std::atomic<int> owner;      // self_id() of the owner, 0, kInconsistent or kNotRecoverable
+  uint32_t users;              // waits on conds that will take the mutex again; destroy refuses then
+  std::atomic<uint32_t> kind;  // PTHREAD_MUTEX_* and the bits below
+  std::atomic<int> locker;     // robust: self_id() of the owner, even of inconsistent state
   union {
-    std::atomic<G*> holder;     // not robust: hint for spinning; stale values are harmless, Gs are never unmapped
+    std::atomic<G*> holder;  // not robust: hint for spinning; stale values are harmless, Gs are never unmapped
     struct {
-      Mutex* next;              // robust: list of what the owner holds
+      Mutex* next;  // robust: list of what the owner holds
       Mutex* prev;
     } robust;
   };
@@ -79,7 +79,8 @@ inline int mutex_lock(Mutex* m) {
   if (GOSHIM_LIKELY(m->kind.load(std::memory_order_relaxed) == PTHREAD_MUTEX_NORMAL)) {
     uint32_t free = 0;
     // acquire: pairs with the release of the last unlock.
-    if (GOSHIM_LIKELY(m->word.compare_exchange_strong(free, kLocked, std::memory_order_acquire, std::memory_order_relaxed))) {
+    if (GOSHIM_LIKELY(
+            m->word.compare_exchange_strong(free, kLocked, std::memory_order_acquire, std::memory_order_relaxed))) {
       m->owner.store(goshim_tls.tid, std::memory_order_relaxed);
       m->holder.store(getg(), std::memory_order_relaxed);
       return 0;
@@ -92,7 +93,8 @@ inline int mutex_unlock(Mutex* m) {
   if (GOSHIM_LIKELY(m->kind.load(std::memory_order_relaxed) == PTHREAD_MUTEX_NORMAL)) {
     m->owner.store(0, std::memory_order_relaxed);
     uint32_t locked = kLocked;
-    if (GOSHIM_LIKELY(m->word.compare_exchange_strong(locked, 0, std::memory_order_release, std::memory_order_relaxed))) {
+    if (GOSHIM_LIKELY(
+            m->word.compare_exchange_strong(locked, 0, std::memory_order_release, std::memory_order_relaxed))) {
       return 0;  // M1
     }
   }

@@ -42,10 +42,8 @@ bool still_running(void* ctx) {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("hidden"), used)) _Unwind_Reason_Code goshim_once_unwound(int, _Unwind_Action actions,
-                                                                                              _Unwind_Exception_Class,
-                                                                                              _Unwind_Exception*,
-                                                                                              _Unwind_Context*) {
+extern "C" __attribute__((visibility("hidden"), used)) _Unwind_Reason_Code goshim_once_unwound(
+    int, _Unwind_Action actions, _Unwind_Exception_Class, _Unwind_Exception*, _Unwind_Context*) {
   if (actions & _UA_CLEANUP_PHASE) {
     Frame* frame = innermost;
     innermost = frame->outer;

@@ -25,7 +25,9 @@ bool keeps_readers_out(const pthread_rwlock_t* l) {
 
 bool prefers_readers(const pthread_rwlock_t* l) { return l->__data.__flags == PTHREAD_RWLOCK_PREFER_READER_NP; }
 
-bool may_read(const pthread_rwlock_t* l, uint32_t w) { return !(w & kWriter) && !((w & kWriters) && keeps_readers_out(l)); }
+bool may_read(const pthread_rwlock_t* l, uint32_t w) {
+  return !(w & kWriter) && !((w & kWriters) && keeps_readers_out(l));
+}
 
 // ---- callbacks; the bucket's lock is held ----
 
@@ -136,7 +138,8 @@ ParkResult wait(pthread_rwlock_t* l, Token token, const Deadline* deadline, uint
 // A writer that gives up may have been all that kept readers out (W3).
 void writer_gave_up(pthread_rwlock_t* pl) {
   if (may_read(pl, rwlock_of(pl)->word.load(std::memory_order_relaxed))) {
-    unpark_filter(pl, [](void*, uintptr_t token) { return only_readers(nullptr, token); }, let_readers_try, pl);
+    unpark_filter(
+        pl, [](void*, uintptr_t token) { return only_readers(nullptr, token); }, let_readers_try, pl);
   }
 }
 
@@ -171,10 +174,7 @@ int rwlock_read(pthread_rwlock_t* pl, const Deadline* deadline) {
     if (is_writer(rwlock_of(pl))) return EDEADLK;
     uint32_t gift = kRetry;
     ParkResult r = wait(pl, kReads, deadline, &gift);
-    if (r == ParkResult::Unparked && gift == kHanded) {
-      rwlock_of(pl)->word.load(std::memory_order_acquire);  // pairs with the release in hand_over
-      return 0;
-    }
+    if (r == ParkResult::Unparked && gift == kHanded) return 0;
     if (r == ParkResult::TimedOut && deadline->passed()) return ETIMEDOUT;
   }
 }
@@ -186,10 +186,7 @@ int rwlock_write(pthread_rwlock_t* pl, const Deadline* deadline) {
     if (is_writer(l)) return EDEADLK;
     uint32_t gift = kRetry;
     ParkResult r = wait(pl, kWrites, deadline, &gift);
-    if (r == ParkResult::Unparked && gift == kHanded) {
-      l->word.load(std::memory_order_acquire);
-      break;
-    }
+    if (r == ParkResult::Unparked && gift == kHanded) break;
     if (r == ParkResult::TimedOut || r == ParkResult::Interrupted) {
       writer_gave_up(pl);
       if (r == ParkResult::TimedOut && deadline->passed()) return ETIMEDOUT;

@@ -22,9 +22,9 @@ namespace goshim {
 
 struct RwLock {
   std::atomic<uint32_t> word;
-  uint32_t queued_readers;      // the bucket's lock
-  uint32_t queued_writers;      // the bucket's lock
-  std::atomic<int> writer;      // self_id() of the writer, else 0; written by it
+  uint32_t queued_readers;  // the bucket's lock
+  uint32_t queued_writers;  // the bucket's lock
+  std::atomic<int> writer;  // self_id() of the writer, else 0; written by it
 };
 static_assert(sizeof(RwLock) <= offsetof(pthread_rwlock_t, __data.__flags));
 

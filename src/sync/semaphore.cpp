@@ -28,7 +28,9 @@ bool none_left(void* ctx) {
   return true;
 }
 
-void left(void* ctx, const void*, bool) { static_cast<Semaphore*>(ctx)->word.fetch_sub(kWaiter, std::memory_order_relaxed); }
+void left(void* ctx, const void*, bool) {
+  static_cast<Semaphore*>(ctx)->word.fetch_sub(kWaiter, std::memory_order_relaxed);
+}
 
 // S1.
 uint32_t give(void* ctx, UnparkInfo info) {
@@ -64,10 +66,7 @@ int wait_private(Semaphore* s, const Deadline* deadline) {
     };
     uint32_t gift = kNone;
     ParkResult result = park(r, &gift);
-    if (result == ParkResult::Unparked && gift == kToken) {
-      std::atomic_thread_fence(std::memory_order_acquire);  // pairs with the release in give()
-      return 0;
-    }
+    if (result == ParkResult::Unparked && gift == kToken) return 0;
     if (result == ParkResult::TimedOut && deadline->passed()) return ETIMEDOUT;
     if (result == ParkResult::Interrupted) {
       thread_test_cancel();

@@ -23,8 +23,8 @@ static_assert(sizeof(Semaphore) <= sizeof(sem_t));
 inline Semaphore* semaphore_of(sem_t* s) { return reinterpret_cast<Semaphore*>(s); }
 
 // Return 0 or an error number.
-int semaphore_try_wait(Semaphore* s);                           // EAGAIN
-int semaphore_wait(Semaphore* s, const Deadline* deadline);     // EINTR, ETIMEDOUT; a cancellation point
-int semaphore_post(Semaphore* s);                               // EOVERFLOW; may be called by a signal handler
+int semaphore_try_wait(Semaphore* s);                        // EAGAIN
+int semaphore_wait(Semaphore* s, const Deadline* deadline);  // EINTR, ETIMEDOUT; a cancellation point
+int semaphore_post(Semaphore* s);                            // EOVERFLOW; may be called by a signal handler
 
 }  // namespace goshim

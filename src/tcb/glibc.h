@@ -134,8 +134,8 @@ struct Image {
   size_t mapping;  // bytes it takes, all told
   size_t modules;
   int32_t* block;  // offset of each module's static block by module id; 0 for none. modules + 1 elements
-  // What retire() copies: first that of modules that were loaded at the start and stay, then that of modules that came by
-  // dlopen() and may go.
+  // What retire() copies: first that of modules that were loaded at the start and stay, then that of modules that came
+  // by dlopen() and may go.
   Segment* segments;
   size_t npermanent;
   size_t nsegments;

@@ -2,8 +2,8 @@
 //
 // ld.so's own _dl_allocate_tls_init would do it, but it wipes libc's block with malloc's caches in it, forgets dynamic
 // blocks without freeing them, and takes a process-wide lock. A copy is taken once for each set of loaded modules, by
-// letting ld.so set up a model block that no thread ever runs on. Its vector is our own: nothing is allocated from libc,
-// because this happens on dying threads whose malloc may have put its per-thread state away already.
+// letting ld.so set up a model block that no thread ever runs on. Its vector is our own: nothing is allocated from
+// libc, because this happens on dying threads whose malloc may have put its per-thread state away already.
 #include <string.h>
 #include <sys/mman.h>
 
@@ -16,7 +16,8 @@ namespace goshim::tcb {
 namespace {
 
 Lock lock;
-// All images. Written under lock; read without: an image is complete before it is published (release) and constant then.
+// All images. Written under lock; read without: an image is complete before it is published (release) and constant
+// then.
 std::atomic<Image*> images{nullptr};
 // The image in force and its key. Both written under lock, the key being 0 meanwhile; a reader that finds the same key
 // before and after reading current has a pair that belongs together.
@@ -60,11 +61,14 @@ void add(Image* image, int32_t low, int32_t end) {
   image->segments[image->nsegments++] = {low, static_cast<uint32_t>(end - low), image->tp + low};
 }
 
-// What a dead G's static TLS gets back of module i: nothing of goshim's own, and of libc's not what it keeps.
+// What a dead G's static TLS gets back of module i: all but goshim_tls and what libc keeps.
 void add_module(Image* image, size_t i, int32_t tls_at) {
   int32_t low = image->block[i];
   int32_t end = low ? block_end(image, low) : 0;
-  if (contains(low, end, tls_at)) return;
+  if (contains(low, end, tls_at)) {
+    add(image, low, tls_at);
+    low = tls_at + static_cast<int32_t>(sizeof(Tls));
+  }
   if (contains(low, end, glibc.errno_at)) {
     for (int32_t word = (low + 7) & ~7; word < end; word += 8) {
       if (!libc_keeps(word)) continue;

@@ -1,7 +1,7 @@
-// set*id() for all threads. glibc keeps a flag in every TCB on its lists, sends signal 33 to each one's tid, and goes on
-// until the handlers have cleared all flags. The handler clears the flag of the TCB it runs on: on a kernel thread that
-// happens to run a G that is the G's, and the call would never end. So the handler is run on the TCB that has the kernel
-// thread's tid.
+// set*id() for all threads. glibc keeps a flag in every TCB on its lists, sends signal 33 to each one's tid, and goes
+// on until the handlers have cleared all flags. The handler clears the flag of the TCB it runs on: on a kernel thread
+// that happens to run a G that is the G's, and the call would never end. So the handler is run on the TCB that has the
+// kernel thread's tid.
 #include <signal.h>
 
 #include "base/sys.h"
@@ -25,8 +25,8 @@ struct KernelAction {
 void (*glibc_handler)(int, siginfo_t*, void*);
 
 // The process's first kernel thread has two TCBs with its tid: main's, which glibc knows it by, and that of its g0. It
-// gets a signal for each of them, unless main itself, running elsewhere, is the caller. They take turns, and since glibc
-// sends again as long as a flag is up, both get theirs. Written by that kernel thread only, with signals blocked.
+// gets a signal for each of them, unless main itself, running elsewhere, is the caller. They take turns, and since
+// glibc sends again as long as a flag is up, both get theirs. Written by that kernel thread only, with signals blocked.
 bool g0_turn;
 
 // Not inlined: addresses of TLS variables must be taken after the thread pointer has changed.

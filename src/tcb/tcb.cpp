@@ -1,15 +1,16 @@
 // The life of a thread control block: made, linked into glibc's list of threads, given to one G after the other.
 //
-//   T1  Every TCB that a thread pointer may ever hold is on glibc's list of user-stack threads, dead Gs included: dlopen
-//       initialises static TLS in all of them, dlclose looks at them before it frees scopes, set*id() waits for them.
+//   T1  Every TCB that a thread pointer may ever hold is on glibc's list of user-stack threads, dead Gs included:
+//       dlopen initialises static TLS in all of them, dlclose looks at them before it frees scopes, set*id() waits for
+//       them.
 //   T2  A retired TCB has pristine static TLS, and being on the list it is initialised for modules that come later: so
 //       it stays right while modules come and go, and reset() has only struct pthread to look after.
-//   T3  glibc's list lock is held by goshim for a few stores only, with preemption off. Whoever waits for it does so with
-//       preemption on. A new kernel thread must not wait for it: the one who holds the lock may be a G that waits for a
-//       kernel thread to run on. Its TCB is linked later then, by whoever takes the lock next.
-//   T4  During a set*id() call there should be no such TCB, or its kernel thread keeps the old ids. So a new kernel thread
-//       waits then, for answers that signal handlers give without needing it; but not for ever, because the holder of the
-//       lock may be another one after all.
+//   T3  glibc's list lock is held by goshim for a few stores only, with preemption off. Whoever waits for it does so
+//       with preemption on. A new kernel thread must not wait for it: the one who holds the lock may be a G that waits
+//       for a kernel thread to run on. Its TCB is linked later then, by whoever takes the lock next.
+//   T4  During a set*id() call there should be no such TCB, or its kernel thread keeps the old ids. So a new kernel
+//       thread waits then, for answers that signal handlers give without needing it; but not for ever, because the
+//       holder of the lock may be another one after all.
 #include <errno.h>
 #include <linux/futex.h>
 #include <resolv.h>
@@ -82,7 +83,8 @@ bool try_lock_list() {
 void lock_list() {
   preempt_off();
   if (try_lock_list()) return;
-  // 2: perhaps somebody sleeps; as glibc's own low-level locks. One who has slept does not know whether others still do.
+  // 2: perhaps somebody sleeps; as glibc's own low-level locks. One who has slept does not know whether others still
+  // do.
   while (lock_word()->exchange(2, std::memory_order_acquire) != 0) {
     preempt_on();
     sys::futex_wait(lock_word(), 2);
@@ -236,10 +238,11 @@ void copy_segments(const Restore& r) {
   }
 }
 
-// Gives static TLS its initial contents; a malloc may keep its state there, so this thread must not call libc afterwards.
-// A block that belonged to a module that goes may be another's by the time we write (T2). dlopen changes the table of
-// modules first and then initialises blocks under the list lock: with the lock held and the table unchanged, it is still
-// the old one's. When memory for the image of a new set of modules is exhausted, static TLS stays as it is.
+// Gives static TLS its initial contents; a malloc may keep its state there, so this thread must not call libc
+// afterwards. A block that belonged to a module that goes may be another's by the time we write (T2). dlopen changes
+// the table of modules first and then initialises blocks under the list lock: with the lock held and the table
+// unchanged, it is still the old one's. When memory for the image of a new set of modules is exhausted, static TLS
+// stays as it is.
 void restore_static_tls(void* tp) {
   for (;;) {
     uint64_t key;

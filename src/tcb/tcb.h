@@ -10,7 +10,7 @@ namespace goshim::tcb {
 
 // Learns the layout and checks every assumption. Null on success, else one line that says what could not be learned:
 // the caller then lets the program run natively. Call once, on the program's thread that creates the first thread,
-// before anything else here. Calls libc (creates and joins one probe pthread).
+// before anything else here. Calls libc (creates and joins a few probe threads).
 const char* learn();
 
 // Bytes (multiple of 64) that a TCB with its static TLS takes at the top of a stack. Constant after learn().
@@ -41,8 +41,9 @@ void reset(void* tp);
 // thread only.
 void destroy(void* tp);
 
-// A TCB for an M's g0 or another kernel thread of goshim: no libc call, no dynamic TLS, linked into glibc's list so that
-// set*id() reaches it. The memory must be zero. Preemption off, a g0, or a foreign thread; null if memory is exhausted.
+// A TCB for an M's g0 or another kernel thread of goshim: no libc call, no dynamic TLS, linked into glibc's list so
+// that set*id() reaches it. The memory must be zero. Preemption off, a g0, or a foreign thread; null if memory is
+// exhausted.
 void* create_for_kernel_thread(void* top);
 
 // Where the kernel is to write the thread id at clone(): so that set*id() knows a kernel thread from its first moment.
@@ -72,8 +73,9 @@ std::atomic<int>* cancel_word(void* tp);
 void adopt_main(void* tp);
 
 // In the child of a fork, on the surviving G, preemption off: every other TCB is dropped from glibc's list (fork does
-// that, _Fork does not). relink() puts that of a G back which was dead at the fork, before reset(); on a program's thread
-// with preemption on. A G that was alive at the fork left malloc's caches half-changed: its TCB must not be used again.
+// that, _Fork does not). relink() puts that of a G back which was dead at the fork, before reset(); on a program's
+// thread with preemption on. A G that was alive at the fork left malloc's caches half-changed: its TCB must not be used
+// again.
 void after_fork_child(void* tp);
 void relink(void* tp);
 

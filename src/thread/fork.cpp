@@ -80,6 +80,7 @@ bool fork_child() {
   sync_after_fork_child();
   ident_after_fork_child();
   foreigners.store(nullptr, std::memory_order_relaxed);
+  tcb::set_tid(arch::thread_pointer(), sys::gettid());  // a raw fork has not done that
   goshim_tls.tid = sys::gettid();  // what it locks from here on is its own when it is a G again
   if (!g) return true;
   g->kind = -1;  // F3

@@ -103,12 +103,8 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   return 0;
 }
 
-[[noreturn]] void thread_finish(void* value) {
-  G* g = getg();  // null in the child of a fork, where nobody can join
-  if (g) g->result = value;
-  if (host.call_tls_dtors) host.call_tls_dtors();
-  run_key_destructors();
-  if (!g || sched.gs_live.fetch_sub(1, std::memory_order_acq_rel) == 1) host.exit(0);
+// What comes after the program's part of the end (L1).
+[[noreturn]] static void leave(G* g) {
   sync_thread_exit(g);
   tcb::retire(g->tp);
   signal_g_exit(g);
@@ -116,6 +112,21 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   uint32_t life = g->life.fetch_or(kExited, std::memory_order_acq_rel);  // L1
   if (life & kJoining) unpark_all(&g->life);
   g_exit((life & kDetached) != 0);
+}
+
+[[noreturn]] void thread_finish(void* value) {
+  G* g = getg();  // null in the child of a fork, where nobody can join
+  if (g) g->result = value;
+  if (host.call_tls_dtors) host.call_tls_dtors();
+  run_key_destructors();
+  if (!g || sched.gs_live.fetch_sub(1, std::memory_order_acq_rel) == 1) host.exit(0);
+  leave(g);
+}
+
+[[noreturn]] void thread_vanish(int status) {
+  G* g = getg();
+  while (!g || sched.gs_live.fetch_sub(1, std::memory_order_acq_rel) == 1) sys::call(SYS_exit_group, status);
+  leave(g);
 }
 
 int thread_join(G* g, void** result, Nanos deadline) {

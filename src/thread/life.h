@@ -34,6 +34,8 @@ int thread_detach(G* g);
 // Ends the calling G: destructors, joiners, and, if it was the last, exit(0). For a thread whose start has returned
 // value or whose stack pthread_exit has unwound to the entry frame.
 [[noreturn]] void thread_finish(void* value);
+// exit(2) of the kernel: ends the calling thread without destructors, the process with this status if it was the last.
+[[noreturn]] void thread_vanish(int status);
 
 // Destructors of pthread keys; native keys hold the values.
 void key_created(pthread_key_t key, void (*destructor)(void*));

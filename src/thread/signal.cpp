@@ -1,21 +1,22 @@
 // Signals (see signal.h).
 //
-// Where signals come from. Ms block what is asynchronous; a kernel thread of its own, the receiver, takes what is for the
-// process: its kernel mask leaves open what some G leaves open and no handler takes (so default actions and SIG_IGN are the
-// kernel's affair), and it waits with rt_sigtimedwait for what some G leaves open and a handler takes, and for what sigwait
-// waits for. What every G blocks stays pending in the kernel. Some signals come to the M that caused them (faults, SIGPIPE,
-// see signal_open_on_m); the handler there, on_signal or on_fault, puts them where they belong.
+// Where signals come from. Ms block what is asynchronous; a kernel thread of its own, the receiver, blocks it too and
+// takes what is for the process with rt_sigtimedwait: all signals, apart from ignored ones that no G has ever blocked
+// (it leaves them open, and the kernel discards them), and from those that every G blocks and a signalfd reads (they
+// stay pending in the kernel). So programs change their masks without a word to the kernel. Default actions are taken
+// by dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see signal_open_on_m); the
+// handler there, on_signal or on_fault, puts them where they belong.
 //
 // Where they wait. One list for the process (shared_list), taken from by any G that leaves the signal open; and one for
 // each G of those sent to it. A G that is to look is kicked: bits in its Tls, and then by its state: taken off its wait
 // queue, interrupted on its M, or left alone where it will look by itself. Handlers run in signals_run(), on the G.
 //
 //   S1  A signal is on a list before the kick; the G clears the bits before it looks at the lists.
-//   S2  After the bits are set, a barrier on all processors (membarrier), then the state is read. So a G that the sender
-//       sees Runnable or leaving a wait reads its bits afterwards, in preempt_on().
+//   S2  After the bits are set, a barrier on all processors (membarrier), then the state is read. So a G that the
+//       sender sees Runnable or leaving a wait reads its bits afterwards, in preempt_on().
 //   S3  A G that comes to block a signal, or ends, while the shared list holds one, kicks another G that takes it.
-//   S4  G::sigmask may block more than `counted` says while a handler runs; the receiver then takes what nobody has open,
-//       and it waits in the shared list instead of the kernel.
+//   S4  G::sigmask may block more than `counted` says while a handler runs: only signalfd, and a signal that is ignored
+//       and was never blocked otherwise, could tell.
 //
 // Everything that handlers of the kernel touch is lock-free: items and states come from SafePools, a G's incoming list
 // takes pushes from anywhere. Locks: mask_lock, then shared_lock; none is held while kicking.
@@ -23,6 +24,7 @@
 
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <sys/prctl.h>
 #include <ucontext.h>
 
 #include <cstring>
@@ -50,7 +52,8 @@ constexpr uint64_t kFaults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_b
 constexpr uint64_t kByCaller = signal_bit(SIGPIPE) | signal_bit(SIGXFSZ);
 // Faults that may be stack overflows: looked at even if the program has no handler.
 constexpr uint64_t kWatched = signal_bit(SIGSEGV) | signal_bit(SIGBUS);
-constexpr uint64_t kIgnoredByDefault = signal_bit(SIGCHLD) | signal_bit(SIGURG) | signal_bit(SIGWINCH) | signal_bit(SIGCONT);
+constexpr uint64_t kIgnoredByDefault =
+    signal_bit(SIGCHLD) | signal_bit(SIGURG) | signal_bit(SIGWINCH) | signal_bit(SIGCONT);
 constexpr uint64_t kStopping = signal_bit(SIGTSTP) | signal_bit(SIGTTIN) | signal_bit(SIGTTOU);
 constexpr int kKernelRestorer = 0x04000000;  // SA_RESTORER
 
@@ -63,22 +66,20 @@ struct alignas(64) Item {
 // What a G has beyond its mask. Made when first needed, and kept for the Gs that come after in the same structure.
 struct alignas(64) State {
   SafePoolItem pool;
-  std::atomic<Item*> incoming;       // sent to this G, last first; pushed by anyone, taken by the G
-  Item* list;                        // the same, first first; the G's
-  std::atomic<uint64_t> directed;    // signals on the two lists; set by senders, cleared by the G
-  std::atomic<uint64_t> waiting_for; // sigwait's set while it waits; written by the G
-  uint64_t counted;                  // the mask as the counters below know it; mask_lock
-  stack_t altstack;                  // the G's
-  uint32_t ran, hard;                // HandlerMark; the G's
+  std::atomic<Item*> incoming;        // sent to this G, last first; pushed by anyone, taken by the G
+  Item* list;                         // the same, first first; the G's
+  std::atomic<uint64_t> directed;     // signals on the two lists; set by senders, cleared by the G
+  std::atomic<uint64_t> waiting_for;  // sigwait's set while it waits; written by the G
+  uint64_t counted;                   // the mask as the counters below know it; mask_lock
+  stack_t altstack;                   // the G's
+  uint32_t ran, hard;                 // HandlerMark; the G's
 };
 
 SafePool items;
 SafePool states;
 bool pools_ready;
 
-State* state_if_any(const G* g) {
-  return static_cast<State*>(__atomic_load_n(&g->signal_state, __ATOMIC_ACQUIRE));
-}
+State* state_if_any(const G* g) { return static_cast<State*>(__atomic_load_n(&g->signal_state, __ATOMIC_ACQUIRE)); }
 
 // Null when memory is exhausted.
 State* state_of(G* g) {
@@ -88,7 +89,9 @@ State* state_of(G* g) {
   if (!state) return nullptr;
   state->altstack.ss_flags = SS_DISABLE;
   void* none = nullptr;
-  if (__atomic_compare_exchange_n(&g->signal_state, &none, static_cast<void*>(state), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return state;
+  if (__atomic_compare_exchange_n(&g->signal_state, &none, static_cast<void*>(state), false, __ATOMIC_ACQ_REL,
+                                  __ATOMIC_ACQUIRE))
+    return state;
   states.release(state);
   return static_cast<State*>(none);
 }
@@ -169,49 +172,67 @@ void write_action(int sig, const Action& a) {
 // ---- the receiver's sets ----
 
 Lock mask_lock;
-std::atomic<int> open_gs{0};     // Gs that block nothing
-int masked_gs;                   // mask_lock: the others
-int blocked_by[kSignals + 1];    // mask_lock: how many of those block it
-int waited_by[kSignals + 1];     // mask_lock: Gs in sigwait for it
-uint64_t waited;                 // mask_lock: the signals for which that is not 0
-uint64_t once_waited;            // mask_lock: taken on while every G blocks them, so that a loop of sigwaits costs no kick
-std::atomic<uint64_t> take{0};     // what the receiver waits for; written under mask_lock
-std::atomic<uint64_t> kernels{0};  // what it leaves open, for default actions; written under mask_lock
+std::atomic<int> open_gs{0};             // Gs that block nothing
+int masked_gs;                           // mask_lock: the others
+int blocked_by[kSignals + 1];            // mask_lock: how many of those block it
+int waited_by[kSignals + 1];             // mask_lock: Gs in sigwait for it
+uint64_t waited;                         // mask_lock: the signals for which that is not 0
+uint64_t wanted;                         // mask_lock: signals that some G has blocked or waited for, ever
+std::atomic<uint64_t> by_descriptor{0};  // those that some signalfd reads
+std::atomic<uint64_t> take{0};           // what the receiver waits for; written under mask_lock
+std::atomic<uint64_t> discard{0};        // what it leaves open, for the kernel to discard; written under mask_lock
+std::atomic<uint32_t> sets_made{0};      // counts changes of the two; written under mask_lock
+std::atomic<uint32_t> sets_known{0};     // the last that the receiver has put into effect; itself
 int receiver_tid;
 
 void kick_receiver() {
   if (receiver_tid) sys::tgkill(sched.pid, receiver_tid, kKick);
 }
 
-// mask_lock held. True if the receiver must be told.
-bool update_sets() {
-  uint64_t open = ~UINT64_C(0);
-  if (open_gs.load(std::memory_order_seq_cst) == 0) {
-    for (int sig = 1; sig <= kSignals; sig++) {
-      if (blocked_by[sig] >= masked_gs) open &= ~signal_bit(sig);
-    }
+// mask_lock held. The number of a change that the receiver must know of before the caller goes on; 0 for none. The sets
+// seldom change: what once is taken is taken for good, unless a signalfd wants it.
+uint32_t update_sets() {
+  uint64_t to_descriptor = by_descriptor.load(std::memory_order_relaxed) & ~waited;
+  if (to_descriptor && open_gs.load(std::memory_order_seq_cst) != 0) to_descriptor = 0;
+  for (uint64_t left = to_descriptor; left; left &= left - 1) {
+    int sig = __builtin_ctzll(left) + 1;
+    if (blocked_by[sig] < masked_gs) to_descriptor &= ~signal_bit(sig);
   }
-  uint64_t functions = handled.load(std::memory_order_seq_cst);
-  uint64_t now_taken = ((open & functions) | waited | (once_waited & ~open)) & ~kUnblockable;
-  uint64_t now_kernels = open & ~functions & ~now_taken & ~kInternal;
-  if (now_taken == take.load(std::memory_order_relaxed) && now_kernels == kernels.load(std::memory_order_relaxed)) return false;
+  uint64_t now_discarded = ignored.load(std::memory_order_seq_cst) & ~wanted & ~kUnblockable;
+  uint64_t now_taken = ~now_discarded & ~to_descriptor & ~kUnblockable;
+  if (now_taken == take.load(std::memory_order_relaxed) && now_discarded == discard.load(std::memory_order_relaxed)) {
+    return 0;
+  }
   take.store(now_taken, std::memory_order_seq_cst);
-  kernels.store(now_kernels, std::memory_order_seq_cst);
-  return true;
+  discard.store(now_discarded, std::memory_order_seq_cst);
+  uint32_t made = sets_made.load(std::memory_order_relaxed) + 1;
+  sets_made.store(made, std::memory_order_seq_cst);
+  return made;
+}
+
+// Without lock. A signal that comes after a program has blocked it must not be discarded, so this waits.
+void publish_sets(uint32_t made) {
+  if (made == 0 || !receiver_tid) return;
+  kick_receiver();
+  for (;;) {
+    uint32_t known = sets_known.load(std::memory_order_acquire);
+    if (static_cast<int32_t>(known - made) >= 0) return;
+    sys::futex_wait(&sets_known, known);
+  }
 }
 
 void update_receiver() {
-  bool changed;
+  uint32_t made;
   {
     LockGuard guard(mask_lock);
-    changed = update_sets();
+    made = update_sets();
   }
-  if (changed) kick_receiver();
+  publish_sets(made);
 }
 
 // g's mask counts as `mask` from here on; gone: it ends.
 void recount(State* state, uint64_t mask, bool arrives, bool gone) {
-  bool changed;
+  uint32_t made;
   {
     LockGuard guard(mask_lock);
     uint64_t old = arrives ? 0 : state->counted;
@@ -229,9 +250,10 @@ void recount(State* state, uint64_t mask, bool arrives, bool gone) {
       blocked_by[sig] += now & signal_bit(sig) ? 1 : -1;
     }
     state->counted = now;
-    changed = update_sets();
+    wanted |= now;
+    made = update_sets();
   }
-  if (changed) kick_receiver();
+  publish_sets(made);
 }
 
 // ---- lists ----
@@ -265,6 +287,18 @@ Item* take_all(std::atomic<Item*>* stack) {
     item = next;
   }
   return reversed;
+}
+
+void drop_all(State* state) {
+  for (Item* list : {take_all(&state->incoming), state->list}) {
+    while (list) {
+      Item* next = list->next;
+      items.release(list);
+      list = next;
+    }
+  }
+  state->list = nullptr;
+  state->directed.store(0, std::memory_order_seq_cst);
 }
 
 void collect(State* state) {
@@ -408,22 +442,55 @@ Item* new_item(const siginfo_t& info) {
   return item;
 }
 
+// ---- default actions ----
+
+void default_action(int sig) {
+  uint64_t bit = signal_bit(sig);
+  if (bit & kIgnoredByDefault) return;
+  if (!(bit & kStopping)) sys::die_by_signal(sig);
+  // The kernel knows whether the process can be stopped; the signal is blocked on this kernel thread.
+  sys::tgkill(sched.pid, sys::gettid(), sig);
+  uint64_t mask = 0;
+  sys::call(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, &mask, sizeof bit);
+  sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
+}
+
+// A signal for the process: to the list, or its default action if that is due in the G that would take it.
+void dispatch(Item* item) {
+  int sig = item->info.si_signo;
+  uint64_t bit = signal_bit(sig);
+  if (!(handled.load(std::memory_order_seq_cst) & bit)) {
+    G* g = choose(sig, nullptr);
+    State* state = g ? state_if_any(g) : nullptr;
+    if (g && !(state && (state->waiting_for.load(std::memory_order_seq_cst) & bit))) {
+      items.release(item);
+      if (!(ignored.load(std::memory_order_seq_cst) & bit)) default_action(sig);
+      return;
+    }
+  }
+  put_shared(item);
+}
+
 // ---- the receiver ----
 
 void receiver_main(void*) {
+  getg()->m.load(std::memory_order_relaxed)->urgent = true;  // signals do not wait for others' slices to end
   for (;;) {
+    uint32_t made = sets_made.load(std::memory_order_seq_cst);
     uint64_t set = take.load(std::memory_order_seq_cst) | signal_bit(kKick);
-    uint64_t mask = ~kernels.load(std::memory_order_seq_cst) | set;
+    uint64_t mask = ~discard.load(std::memory_order_seq_cst);
     sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
+    sets_known.store(made, std::memory_order_release);
+    sys::futex_wake(&sets_known, INT32_MAX);
     siginfo_t info;
     long sig = sys::call(SYS_rt_sigtimedwait, &set, &info, nullptr, sizeof set);
     for (Item* item = take_all(&forwarded); item;) {
       Item* next = item->next;
-      put_shared(item);
+      dispatch(item);
       item = next;
     }
     if (sig <= 0 || sig == kKick) continue;
-    if (Item* item = new_item(info)) put_shared(item);
+    if (Item* item = new_item(info)) dispatch(item);
   }
 }
 
@@ -453,9 +520,10 @@ void on_signal(int sig, void* raw, void* uc) {
   item->info = *info;
   uint64_t bit = signal_bit(sig);
   bool program = g != g->m.load(std::memory_order_relaxed)->g0;
-  // To this thread: what its call caused, what was sent to its kernel thread id (abort does that), and of the signals for
-  // the process those that it may as well take.
-  if (program && ((bit & kByCaller) || info->si_code == SI_TKILL || !(g->sigmask.load(std::memory_order_relaxed) & bit))) {
+  // To this thread: what its call caused, what was sent to its kernel thread id (abort does that), and of the signals
+  // for the process those that it may as well take.
+  if (program &&
+      ((bit & kByCaller) || info->si_code == SI_TKILL || !(g->sigmask.load(std::memory_order_relaxed) & bit))) {
     State* state = state_of(g);
     if (!state) return;
     put_directed(state, item);
@@ -495,13 +563,17 @@ void on_fault(int sig, void* raw, void* uc) {
   bool takes_it = is_function(a.handler) && !(g->sigmask.load(std::memory_order_relaxed) & signal_bit(sig));
   State* state = state_if_any(g);
   void* top = nullptr;
-  if ((a.flags & SA_ONSTACK) && state && !(state->altstack.ss_flags & SS_DISABLE) && !signal_on_altstack(g, arch::sp_of(uc))) {
+  if ((a.flags & SA_ONSTACK) && state && !(state->altstack.ss_flags & SS_DISABLE) &&
+      !signal_on_altstack(g, arch::sp_of(uc))) {
     top = static_cast<char*>(state->altstack.ss_sp) + state->altstack.ss_size;
   }
   bool overflow = (signal_bit(sig) & kWatched) && stack::in_guard(g->stack, info->si_addr);
   if (overflow && !(takes_it && top)) {
     takes_it = false;
-    message("stack overflow in thread \"%s\" (id %d): its stack of %lu bytes is used up", g->name, goshim_tls.tid,
+    char name[sizeof g->name] = {};
+    if (g->name[0]) std::memcpy(name, g->name, sizeof name - 1);
+    else sys::call(SYS_prctl, PR_GET_NAME, name, 0, 0, 0);
+    message("stack overflow in thread \"%s\" (id %d): its stack of %lu bytes is used up", name, goshim_tls.tid,
             static_cast<unsigned long>(g->stack.size - g->stack.guard));
   }
   Item* fault = takes_it ? static_cast<Item*>(items.take()) : nullptr;
@@ -537,13 +609,6 @@ void settle_mask(G* g) {
   if (state) recount(state, mask, false, false);
 }
 
-void default_action(int sig) {
-  uint64_t bit = signal_bit(sig);
-  if (bit & kIgnoredByDefault) return;
-  if (bit & kStopping) sys::call(SYS_kill, sched.pid, SIGSTOP);
-  else sys::die_by_signal(sig);
-}
-
 struct Call {
   Handler handler;
   siginfo_t info;
@@ -561,7 +626,8 @@ bool on_stack(const stack_t& stack, uintptr_t sp) {
 }
 
 // One handler, on the G. Preemption off; on with the counter lowered once, while the handler runs.
-GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const siginfo_t& info, void* area, uint64_t mask_after) {
+GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const siginfo_t& info, void* area,
+                                 uint64_t mask_after) {
   Call call;
   call.handler = reinterpret_cast<Handler>(a.handler);
   call.info = info;
@@ -583,7 +649,8 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
   set_own_mask(g, g->sigmask.load(std::memory_order_relaxed) | a.mask | (a.flags & SA_NODEFER ? 0 : signal_bit(sig)));
   preempt_on();
   if ((a.flags & SA_ONSTACK) && !(state->altstack.ss_flags & SS_DISABLE) && !already) {
-    arch::goshim_call_on_stack(static_cast<char*>(state->altstack.ss_sp) + state->altstack.ss_size, call_handler, &call);
+    arch::goshim_call_on_stack(static_cast<char*>(state->altstack.ss_sp) + state->altstack.ss_size, call_handler,
+                               &call);
   } else {
     call_handler(&call);
   }
@@ -687,6 +754,7 @@ void signal_g_create(G* g, uint64_t mask) {
   mask &= ~kUnblockable;
   State* state = mask ? state_of(g) : state_if_any(g);
   if (state) {
+    drop_all(state);  // sent to the G that was here before, when it had ended
     state->waiting_for.store(0, std::memory_order_relaxed);
     state->altstack = {};
     state->altstack.ss_flags = SS_DISABLE;
@@ -705,14 +773,7 @@ void signal_g_exit(G* g) {
   } else if (open_gs.fetch_sub(1, std::memory_order_seq_cst) == 1) {
     update_receiver();
   }
-  if (state) {
-    collect(state);
-    while (Item* item = state->list) {
-      state->list = item->next;
-      items.release(item);
-    }
-    state->directed.store(0, std::memory_order_relaxed);
-  }
+  if (state) drop_all(state);
   kick_for_shared(~mask, g);  // S3
   inject_g_exit(g);
 }
@@ -731,9 +792,9 @@ void signal_after_fork_child(G* survivor) {
   masked_gs = 0;
   std::memset(blocked_by, 0, sizeof blocked_by);
   std::memset(waited_by, 0, sizeof waited_by);
-  waited = once_waited = 0;
+  waited = wanted = 0;
   take.store(0, std::memory_order_relaxed);
-  kernels.store(0, std::memory_order_relaxed);
+  discard.store(0, std::memory_order_relaxed);
   shared_list = nullptr;  // a child has no pending signals
   shared_bits.store(0, std::memory_order_relaxed);
   forwarded.store(nullptr, std::memory_order_relaxed);
@@ -860,15 +921,23 @@ long signal_send_process(const siginfo_t& info) {
   int sig = info.si_signo;
   uint64_t bit = sig >= 1 && sig <= kSignals ? signal_bit(sig) : 0;
   NoPreempt guard;
-  // Handled and open in some G; the kernel knows what to do with everything else.
-  if (!(bit & handled.load(std::memory_order_seq_cst) & take.load(std::memory_order_seq_cst))) {
+  // What the receiver would not take is the kernel's affair: no signal at all, SIGKILL, those that go to a signalfd.
+  if (!(bit & take.load(std::memory_order_seq_cst))) {
     siginfo_t copy = info;
-    return info.si_code == SI_USER ? sys::call(SYS_kill, sched.pid, sig) : sys::call(SYS_rt_sigqueueinfo, sched.pid, sig, &copy);
+    return info.si_code == SI_USER ? sys::call(SYS_kill, sched.pid, sig)
+                                   : sys::call(SYS_rt_sigqueueinfo, sched.pid, sig, &copy);
   }
   Item* item = new_item(info);
   if (!item) return -EAGAIN;
-  put_shared(item);
+  dispatch(item);
   return 0;
+}
+
+void signal_by_descriptor(uint64_t set) {
+  by_descriptor.fetch_or(set & ~kUnblockable, std::memory_order_seq_cst);
+  if (!getg()) return;
+  NoPreempt guard;
+  update_receiver();
 }
 
 int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
@@ -877,6 +946,7 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
   State* state = state_of(g);
   if (!state) return -EAGAIN;
   HandlerMark mark = handler_mark();
+  uint32_t made;
   {
     NoPreempt guard;
     state->waiting_for.store(set, std::memory_order_seq_cst);
@@ -885,9 +955,10 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
       int sig = __builtin_ctzll(left) + 1;
       if (waited_by[sig]++ == 0) waited |= signal_bit(sig);
     }
-    once_waited |= set;
-    if (update_sets()) kick_receiver();
+    wanted |= set;
+    made = update_sets();
   }
+  publish_sets(made);
   struct Wanted {
     State* state;
     uint64_t set;
@@ -920,7 +991,8 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
       request.key = state;
       request.validate = [](void* ctx) {
         auto* w = static_cast<Wanted*>(ctx);
-        return ((w->state->directed.load(std::memory_order_seq_cst) | shared_bits.load(std::memory_order_seq_cst)) & w->set) == 0;
+        return ((w->state->directed.load(std::memory_order_seq_cst) | shared_bits.load(std::memory_order_seq_cst)) &
+                w->set) == 0;
       };
       request.ctx = &wanted;
       request.deadline = deadline;
@@ -931,16 +1003,15 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
   }
   NoPreempt guard;
   state->waiting_for.store(0, std::memory_order_seq_cst);
-  bool changed;
   {
     LockGuard hold(mask_lock);
     for (uint64_t left = set; left; left &= left - 1) {
       int sig = __builtin_ctzll(left) + 1;
       if (--waited_by[sig] == 0) waited &= ~signal_bit(sig);
     }
-    changed = update_sets();
+    made = update_sets();
   }
-  if (changed) kick_receiver();
+  publish_sets(made);
   kick_for_shared(set, nullptr);  // a second one of those we were chosen for
   if (result > 0 && info) *info = got;
   return result;
@@ -1006,7 +1077,9 @@ G* signal_g_of_tid(int tid) {
   for_each_g(
       [](G* g, void* arg) {
         auto* s = static_cast<Search*>(arg);
-        if (!s->found && g->tp && g->status.load(std::memory_order_relaxed) != GStatus::Dead && tls_of(g)->tid == s->tid) s->found = g;
+        if (!s->found && g->tp && g->status.load(std::memory_order_relaxed) != GStatus::Dead &&
+            tls_of(g)->tid == s->tid)
+          s->found = g;
       },
       &search);
   return search.found;

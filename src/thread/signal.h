@@ -17,7 +17,8 @@ constexpr uint64_t signal_bit(int sig) { return UINT64_C(1) << (sig - 1); }
 constexpr uint64_t signal_open_on_m() {
   constexpr int kSetXid = 33;
   uint64_t open = signal_bit(kSetXid);
-  for (int sig : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU, SIGPROF, SIGVTALRM, SIGXCPU}) {
+  for (int sig : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU, SIGPROF,
+                  SIGVTALRM, SIGXCPU}) {
     open |= signal_bit(sig);
   }
   return open;
@@ -70,6 +71,8 @@ siginfo_t signal_info(int sig, int code);
 int signal_send(G* g, const siginfo_t& info);
 // To the process itself; 0 or -errno. The signal has been delivered on return if the calling G takes it.
 long signal_send_process(const siginfo_t& info);
+// A signalfd for set is about to be made: what every G blocks of it stays pending in the kernel. Any thread.
+void signal_by_descriptor(uint64_t set);
 // Waits for a signal of set: its number, -EAGAIN after deadline (CLOCK_MONOTONIC; 0: only asks), -EINTR. On a G.
 int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline);
 // Waits with this mask until a handler has run. On a G.
