@@ -188,6 +188,8 @@ struct alignas(kCacheLine) P {
   uint32_t seen_syscalltick = 0;
   Nanos seen_syscall_when = 0;
   Nanos seen_cpu = 0;
+  long seen_switches = -1;
+  Nanos seen_switches_when = 0;
 };
 
 // ---- M ----
@@ -216,6 +218,7 @@ struct alignas(kCacheLine) M {
   M* all_link = nullptr;                  // all Ms; set once
   std::atomic<uint32_t> g0_busy{0};  // what a switch away from g0 clears in place of a G::busy
   G* handed_g = nullptr;  // the G to run next, left for the g0 by a G that switches to it; itself
+  Nanos seen_asleep = -kSecond;  // when sysmon last found it asleep in a call it does not know; sysmon only
   bool urgent = false;    // what it readies goes before the queues (sysmon); constant
   bool ends = false;      // its locked G has ended: the kernel thread is to end; itself
   char* stack = nullptr;  // mapping that holds g0's stack, the alternate signal stack and the TCB; null for the first

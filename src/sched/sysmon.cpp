@@ -13,6 +13,9 @@
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 
+#include <cstring>
+
+#include "base/file.h"
 #include "base/options.h"
 #include "base/print.h"
 #include "sched/inject.h"
@@ -29,6 +32,8 @@ constexpr Nanos kThriftySleep = kMillisecond;  // while ready() leaves wake-ups 
 constexpr int kEagerRounds = 50;            // idle rounds before the sleep doubles
 constexpr Nanos kSlice = 10 * kMillisecond;
 constexpr Nanos kHogSlice = kMillisecond;   // what a G may use up when a timer or I/O made another one ready
+constexpr Nanos kHogLeast = 50 * kMicrosecond;  // and the least it is left
+constexpr Nanos kSleeper = 100 * kMillisecond;  // for so long a G once found asleep in an unknown call is not preempted
 constexpr Nanos kAwakeAfterWake = 10 * kMillisecond;
 
 int task_dir = -1;  // /proc/self/task, opened before a chroot can hide it
@@ -56,6 +61,48 @@ bool asleep(int tid) {
   return false;
 }
 
+// How often the kernel thread has gone to sleep of its own accord, ever; -1 if that cannot be read.
+long voluntary_switches(int tid) {
+  char path[32];
+  format(path, sizeof path, "%d/status", tid);
+  long fd = sys::call(SYS_openat, task_dir, path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  char text[4096];
+  long n = sys::read(static_cast<int>(fd), text, sizeof text - 1);
+  sys::close(static_cast<int>(fd));
+  if (n <= 0) return -1;
+  text[n] = 0;
+  constexpr char kName[] = "\nvoluntary_ctxt_switches:\t";
+  constexpr long kLength = sizeof kName - 1;
+  for (long i = 0; i + kLength < n; i++) {
+    if (std::memcmp(text + i, kName, kLength) != 0) continue;
+    long count;
+    const char* end;
+    return parse_number(text + i + kLength, &count, &end) ? count : -1;
+  }
+  return -1;
+}
+
+// True if the G on m has computed since it was last asked about and others wait: its slice is over. A thread that
+// sleeps in calls unknown to goshim is not preempted, since the signal might cut such a call short with an EINTR that the
+// program does not expect; its P is retaken as it sleeps.
+bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now) {
+  if (now - m->seen_asleep < kSleeper) return false;
+  Nanos ran = now - p->seen_sched_when;
+  if (ran < slice / 2) return false;
+  if (p->seen_switches < 0) {
+    p->seen_switches = voluntary_switches(m->tid);
+    p->seen_switches_when = now;
+  }
+  if (ran < slice || now - p->seen_switches_when < slice / 4) return false;
+  long switches = voluntary_switches(m->tid);
+  bool slept = switches != p->seen_switches;
+  p->seen_switches = switches;
+  p->seen_switches_when = now;
+  if (slept) p->seen_sched_when = now - slice / 2;
+  return !slept;
+}
+
 // R1 to R4. True if the P was taken; it is Idle-owned by sysmon then.
 bool retake_unknown(P* p, M* m) {
   uintptr_t owned = reinterpret_cast<uintptr_t>(p);
@@ -78,27 +125,32 @@ bool others_wait(P* p) {
          p->timers.first.load(std::memory_order_relaxed) <= sys::nanotime();
 }
 
-// One round over all Ps; 0 if there was no reason to look again soon.
-int retake(Nanos now) {
+enum class Pace { Idle, Watch, Eager };
+
+// One round over all Ps; how soon to look again.
+Pace retake(Nanos now) {
   int acted = 0;
+  bool waits = false;  // a G waits for a slice to end
   for (int i = 0; i < sched.procs; i++) {
     P* p = &sched.ps[i];
     PStatus status = p->status.load(std::memory_order_acquire);
     if (status == PStatus::Running) {
       uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
       M* m = p->m.load(std::memory_order_acquire);
-      if (!m) continue;
+      if (!m || now - m->seen_asleep < kSleeper) continue;
       if (p->seen_schedtick != tick) {
         p->seen_schedtick = tick;
         p->seen_sched_when = now;
         p->seen_cpu = -1;
+        p->seen_switches = -1;
         continue;
       }
       if (m->curg.load(std::memory_order_relaxed) == m->g0) continue;
       Nanos cpu = cpu_time(m->tid);
-      bool computing = cpu != p->seen_cpu;
+      bool computing = p->seen_cpu >= 0 && cpu != p->seen_cpu;
       p->seen_cpu = cpu;
       if (!computing && asleep(m->tid)) {
+        m->seen_asleep = now;
         if (retake_unknown(p, m)) {
           acted++;
           handoffp(p);
@@ -106,9 +158,9 @@ int retake(Nanos now) {
         continue;
       }
       bool urgent = sched.urgent_size.load(std::memory_order_relaxed) != 0;
-      if (now - p->seen_sched_when >= (urgent ? kHogSlice : kSlice) && others_wait(p)) {
-        inject_preempt(m);
-        acted++;
+      if (others_wait(p)) {
+        if (slice_is_over(p, m, urgent ? kHogSlice : kSlice, now)) inject_preempt(m);
+        waits = true;
       }
     } else if (status == PStatus::Syscall) {
       uint32_t tick = p->syscalltick.load(std::memory_order_relaxed);
@@ -128,7 +180,8 @@ int retake(Nanos now) {
       }
     }
   }
-  return acted;
+  if (sched.urgent_size.load(std::memory_order_relaxed)) return Pace::Eager;
+  return acted ? Pace::Eager : waits ? Pace::Watch : Pace::Idle;
 }
 
 Nanos next_timer() {
@@ -155,11 +208,13 @@ void preempt_longest(Nanos now) {
     P* p = &sched.ps[i];
     if (p->status.load(std::memory_order_relaxed) != PStatus::Running) continue;
     if (p->schedtick.load(std::memory_order_relaxed) != p->seen_schedtick) continue;
+    M* m = p->m.load(std::memory_order_acquire);
+    if (!m || now - m->seen_asleep < kSleeper) continue;
     if (!longest || p->seen_sched_when < longest->seen_sched_when) longest = p;
   }
-  if (!longest || now - longest->seen_sched_when < kHogSlice) return;
+  if (!longest || now - longest->seen_sched_when < kHogLeast) return;
   M* m = longest->m.load(std::memory_order_acquire);
-  if (m) inject_preempt(m);
+  if (m && !asleep(m->tid)) inject_preempt(m);
 }
 
 void deep_sleep(Nanos timer) {
@@ -178,12 +233,13 @@ void deep_sleep(Nanos timer) {
 void sysmon_main(void*) {
   getg()->m.load(std::memory_order_relaxed)->urgent = true;
   int idle = 0;
+  Pace pace = Pace::Idle;
   Nanos delay = kMinSleep;
   Nanos trace_next = options.schedtrace ? sys::nanotime() : kForever;
   for (;;) {
     if (idle == 0) delay = kMinSleep;
     else if (idle > kEagerRounds) delay *= 2;
-    Nanos longest = wakes_are_thrifty() ? kThriftySleep : kMaxSleep;
+    Nanos longest = wakes_are_thrifty() ? kThriftySleep : pace == Pace::Watch ? kSlice / 4 : kMaxSleep;
     if (delay > longest) delay = longest;
     Nanos now = sys::nanotime();
     Nanos timer = next_timer();
@@ -203,7 +259,8 @@ void sysmon_main(void*) {
       if (sched.urgent_size.load(std::memory_order_relaxed)) preempt_longest(now);
     }
     pay_owed_wake();
-    if (retake(now)) idle = 0;
+    pace = retake(now);
+    if (pace == Pace::Eager) idle = 0;
     else idle++;
     if (now >= trace_next) {
       schedtrace_line(now);

@@ -7,6 +7,7 @@
 #include "park/park.h"
 #include "sched/sched.h"
 #include "sync/hooks.h"
+#include "thread/fork.h"
 
 namespace goshim {
 namespace {
@@ -41,7 +42,8 @@ bool still_locked(void* ctx) {
   for (;;) {
     if (!(w & kLocked)) return false;
     uint32_t queued = w | kWaiters;
-    if (a->woken) queued &= ~kWoken;
+    // In the child of a fork kWoken may stand for a thread that the fork left behind. Without it one wake more is due.
+    if (a->woken || fork_left_threads()) queued &= ~kWoken;
     if (a->starving) queued |= kStarving;
     if (a->m->word.compare_exchange_weak(w, queued, std::memory_order_relaxed)) break;
   }

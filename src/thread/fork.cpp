@@ -132,6 +132,8 @@ NativeState::~NativeState() {
   unlock_os_thread();
 }
 
+bool fork_left_threads() { return sched.first_id != 0; }
+
 bool fork_orphan(const G* g) { return g->id < sched.first_id && g != sched.survivor; }
 
 void fork_rebuild() {

@@ -39,6 +39,9 @@ class NativeState {
 // True for a thread of the parent process that the fork left behind: it counts as ended.
 bool fork_orphan(const G* g);
 
+// True in the child of a process that had threads: objects may speak of threads that are no more.
+bool fork_left_threads();
+
 // For the start of the runtime in the child of a fork: makes everything that the fork left in an arbitrary state new.
 void fork_rebuild();
 

@@ -135,12 +135,9 @@ int thread_join(G* g, void** result, Nanos deadline) {
     return 0;
   }
   G* self = getg();
-  if (g == self) return EDEADLK;
   uint32_t life = g->life.load(std::memory_order_acquire);
-  if (deadline == 0) {
-    if (life & kDetached) return EINVAL;
-    if (!(life & kExited)) return EBUSY;
-  }
+  if (deadline == 0 && !(life & kExited)) return EBUSY;  // oneself and detached ones too, as glibc
+  if (g == self) return EDEADLK;
   if (self) {
     // Two Gs that join each other wait for ever.
     if (g->joining.load(std::memory_order_acquire) == self) return EDEADLK;

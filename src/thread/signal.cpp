@@ -478,7 +478,8 @@ void receiver_main(void*) {
   for (;;) {
     uint32_t made = sets_made.load(std::memory_order_seq_cst);
     uint64_t set = take.load(std::memory_order_seq_cst) | signal_bit(kKick);
-    uint64_t mask = ~discard.load(std::memory_order_seq_cst);
+    // 33 is libc's set*id(), which waits for every kernel thread (tcb/setxid.cpp).
+    uint64_t mask = ~(discard.load(std::memory_order_seq_cst) | signal_bit(33));
     sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
     sets_known.store(made, std::memory_order_release);
     sys::futex_wake(&sets_known, INT32_MAX);
