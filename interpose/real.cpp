@@ -149,6 +149,9 @@ void resolve_real() {
   RESOLVE(host.exit, exit)
   RESOLVE(host.pthread_getspecific, pthread_getspecific)
   RESOLVE(host.pthread_setspecific, pthread_setspecific)
+  RESOLVE(host.pthread_testcancel, pthread_testcancel)
+  RESOLVE(host.pthread_setcancelstate, pthread_setcancelstate)
+  RESOLVE(host.pthread_setcanceltype, pthread_setcanceltype)
   RESOLVE(host.call_tls_dtors, __call_tls_dtors)
   RESOLVE(host.dlsym, dlsym)
 #undef RESOLVE

@@ -81,7 +81,7 @@ int shared_cond_private_mutex(pthread_cond_t* c, pthread_mutex_t* m, const Deadl
   in_region([&] { return REAL(pthread_cond_clockwait)(c, &own, CLOCK_MONOTONIC, &at); });
   int error = mutex_lock(mutex_of(m));
   if (error) return error;
-  return deadline && deadline->passed() ? ETIMEDOUT : 0;
+  return passed(deadline) ? ETIMEDOUT : 0;
 }
 
 GOSHIM_COLD int shared_cond_wait(pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock, const timespec* at) {

@@ -1,5 +1,6 @@
 // All tables of interposed symbols (see real.h). No include guard: expanded several times.
 #include "interpose/thread.def"
+#include "interpose/cancel.def"
 #include "interpose/sync.def"
 #include "interpose/time.def"
 #include "interpose/ident.def"

@@ -106,6 +106,7 @@ static void* run_thread(void* (*start)(void*), void* arg, void** exit_value) {
     REAL(__pthread_unregister_cancel)(&buf);
     return value;
   }
+  REAL(__pthread_unregister_cancel)(&buf);
   return *exit_value;
 }
 

@@ -41,6 +41,9 @@ struct Deadline {
   bool passed() const { return at != kForever && sys::clock_now(clock) >= at; }
 };
 
+// For those whose deadline may be null: none.
+inline bool passed(const Deadline* deadline) { return deadline && deadline->passed(); }
+
 // CLOCK_MONOTONIC nanoseconds of an absolute time on clock (null: kForever).
 inline Nanos deadline_of(clockid_t clock, const timespec* t) {
   return t ? Deadline{clock, nanos_of(t)}.monotonic() : kForever;

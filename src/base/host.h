@@ -27,6 +27,9 @@ struct Host {
   void (*exit)(int);
   void* (*pthread_getspecific)(pthread_key_t);
   int (*pthread_setspecific)(pthread_key_t, const void*);
+  void (*pthread_testcancel)();
+  int (*pthread_setcancelstate)(int, int*);
+  int (*pthread_setcanceltype)(int, int*);
   void (*call_tls_dtors)();     // destructors of C++ thread_local objects; null in a libc without them
   void* (*run_thread)(void* (*start)(void*), void* arg, void** exit_value);  // interpose/thread.cpp
   void* (*find)(const char* symbol);  // any loaded object's function or datum (private ones too), not TLS; null if absent

@@ -26,11 +26,10 @@
 #include "base/print.h"
 #include "sched/internal.h"
 #include "sched/safe_pool.h"
+#include "thread/cancel.h"
 #include "thread/signal.h"
 
 namespace goshim {
-
-void (*inject_cancel)(G* g, void* area);
 
 namespace {
 
@@ -154,7 +153,10 @@ class RegionPause {
 
 void on_request(int, void*, void* uc) {
   G* g = goshim_tls.owner ? goshim_tls.owner : getg();  // hidden by vfork, it is still the G of an M
-  if (!g) return;
+  if (!g) {
+    cancel_run_foreign();
+    return;
+  }
   // First this, then the requests: who finds the flag set has made his request before.
   g->m.load(std::memory_order_relaxed)->preempt_sent.store(false, std::memory_order_seq_cst);
   inject_requests(uc);
@@ -214,7 +216,7 @@ void inject_requests(void* uc) {
   bool interrupts = (pending & ~static_cast<uint32_t>(kPendingPreempt)) != 0;
   if (interrupts && arch::interrupt_syscall(uc)) return;
   if (goshim_tls.nopreempt != 0) return;  // I1: preempt_on() will see the requests
-  if (!interrupts) arch::rewind_interrupted_syscall(uc);
+  if (!(pending & kPendingSignal)) arch::rewind_interrupted_syscall(uc);
   if (pending == 0) return;
   uintptr_t pc = arch::pc_of(uc);
   if (arch::in_critical_code(pc)) {
@@ -239,11 +241,11 @@ bool inject_fault(void* uc, void* fault, void* top) {
 void run_pending(G* g, void* area) {
   while (uint32_t bits = goshim_tls.pending.exchange(0, std::memory_order_seq_cst)) {
     if (bits & (kPendingSignal | kPendingCancel)) {
-      goshim_tls.interrupt.store(0, std::memory_order_seq_cst);
+      goshim_tls.interrupt.fetch_and(~static_cast<uint32_t>(kInterruptSignal), std::memory_order_seq_cst);
       RegionPause pause(g);
       if (bits & kPendingSignal) signals_run(g, area);
       if (!getg()) return;  // a handler has forked, and this is the child
-      if ((bits & kPendingCancel) && inject_cancel) inject_cancel(g, area);
+      if (bits & kPendingCancel) cancel_run(g);
     }
     if ((bits & kPendingPreempt) && g->region_depth == 0) sched_preempted();
   }

@@ -40,7 +40,4 @@ void run_pending(G* g, void* area);
 // A G ends: its saved contexts are nobody's any more.
 void inject_g_exit(G* g);
 
-// What cancellation does about a request; null while there is none. Preemption off, counter 1, as in run_pending.
-extern void (*inject_cancel)(G* g, void* area);
-
 }  // namespace goshim

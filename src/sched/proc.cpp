@@ -421,6 +421,12 @@ G* find_runnable(M* m) {
       sched.last_poll.store(sys::nanotime(), std::memory_order_seq_cst);
       if (idle_p_for(m)) {
         sysmon_poke();
+        // It may be another P than the one whose timer is due.
+        Nanos now = sys::nanotime();
+        for (int i = 0; i < sched.procs; i++) {
+          TimerHeap* h = &sched.ps[i].timers;
+          if (h->first.load(std::memory_order_relaxed) <= now) timers_run(h, now);
+        }
         continue;
       }
     } else if (until != kForever) {
@@ -504,10 +510,11 @@ void wakep() {
   if (sched.n_idle_p.load(std::memory_order_relaxed) == 0) {
     // D8: a P whose M has been in a blocking region for long is as good as an idle one. With many Ps a few are looked
     // at, from a random place: the next ready() looks at others, and sysmon at all.
-    int looks = sched.procs < 8 ? sched.procs : 4;
-    auto start = static_cast<int>(arch::cycles() % static_cast<uint64_t>(sched.procs));
+    bool few = sched.procs <= 4;
+    int looks = few ? sched.procs : 4;
+    auto start = few ? 0 : static_cast<int>(arch::cycles() % static_cast<uint64_t>(sched.procs));
     for (int i = 0; i < looks; i++) {
-      P* p = &sched.ps[(start + i) % sched.procs];
+      P* p = &sched.ps[few ? i : (start + i) % sched.procs];
       if (p->status.load(std::memory_order_relaxed) != PStatus::Syscall) continue;
       if (!p->region_long.load(std::memory_order_relaxed) && !p->region_stale.load(std::memory_order_relaxed)) continue;
       PStatus in_region = PStatus::Syscall;
@@ -707,11 +714,16 @@ void sched_preempted() {
   M* m = g->m.load(std::memory_order_relaxed);
   if (g->locked_m) g->locked_m->park_word.store(1, std::memory_order_relaxed);
   g->status.store(GStatus::Runnable, std::memory_order_release);
-  {
+  P* p = m_p(m);
+  if (p && m->preempt_force.load(std::memory_order_relaxed)) {
+    // Forced in the middle of libc (D5): it may hold malloc's lock, so it must run again soon.
+    m->preempt_force.store(false, std::memory_order_relaxed);
+    put_tail(p, g);
+  } else {
     LockGuard guard(sched.lock);
     global_put(g);
   }
-  if (!m_p(m)) {
+  if (!p) {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     wakep();
   }

@@ -34,7 +34,8 @@ struct Tls {
   int32_t nopreempt;
   // Requests (Pending bits) set by others, read at the last preempt_on(). Any thread sets, the G clears.
   std::atomic<uint32_t> pending;
-  // Non-zero when a blocking system call must return at once with EINTR: a signal or a cancellation is waiting.
+  // Non-zero when a wait must end at once with EINTR (Interrupt bits): a signal or a cancellation is waiting. Any thread
+  // sets, the G clears.
   std::atomic<uint32_t> interrupt;
   int tid;  // virtual thread id of the G (the pid for the main G); 0 in a foreign thread until asked for
   // What others find by this TCB's pthread_t: g, also while g is hidden from a child of vfork, which runs on this TCB.
@@ -47,6 +48,11 @@ enum Pending : uint32_t {
   kPendingPreempt = 1,  // the time slice is over
   kPendingSignal = 2,   // a signal handler is to run
   kPendingCancel = 4,   // a cancellation request is to be acted upon
+};
+
+enum Interrupt : uint32_t {
+  kInterruptSignal = 1,  // until the G looks at its signals
+  kInterruptCancel = 2,  // until the G ends or finds that it need not: C2 in thread/cancel.cpp
 };
 
 inline G* getg() { return goshim_tls.g; }
@@ -122,6 +128,7 @@ struct alignas(kCacheLine) G {
   // -- signals and cancellation; see thread/signal.h --
   std::atomic<uint64_t> sigmask{0};  // blocked signals, bit n-1 for signal n; written by the G itself
   void* signal_state = nullptr;      // owned by thread/signal.cpp
+  const void* cancel_scope = nullptr;  // innermost CancelScope of thread/cancel.h; the G's
 
   // -- injection; see sched/inject.cpp --
   void* saved = nullptr;  // innermost saved context; owned by the G

@@ -33,6 +33,7 @@ constexpr int kEagerRounds = 50;            // idle rounds before the sleep doub
 constexpr Nanos kSlice = 10 * kMillisecond;
 constexpr Nanos kHogSlice = kMillisecond;   // what a G may use up when a timer or I/O made another one ready
 constexpr Nanos kHogLeast = 50 * kMicrosecond;  // and the least it is left
+constexpr Nanos kLate = 200 * kMicrosecond;  // a timer that an idle P's M should have run by now
 constexpr Nanos kSleeper = 100 * kMillisecond;  // for so long a G once found asleep in an unknown call is not preempted
 constexpr Nanos kAwakeAfterWake = 10 * kMillisecond;
 
@@ -193,7 +194,8 @@ Nanos next_timer() {
   return next;
 }
 
-// Timers that are due while every P runs something: their Gs go first (M::urgent).
+// Timers that are due while nobody looks: every P runs something, or the M that woke for them found other work first.
+// Their Gs go first (M::urgent).
 void run_late_timers(Nanos now) {
   for (int i = 0; i < sched.procs; i++) {
     P* p = &sched.ps[i];
@@ -254,8 +256,9 @@ void sysmon_main(void*) {
     timespec ts{until / kSecond, until % kSecond};
     sys::call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, nullptr);
     now = sys::nanotime();
-    if (sched.n_idle_p.load(std::memory_order_relaxed) == 0) {
-      run_late_timers(now);
+    bool idle_p = sched.n_idle_p.load(std::memory_order_relaxed) != 0;
+    run_late_timers(idle_p ? now - kLate : now);
+    if (!idle_p) {
       if (sched.urgent_size.load(std::memory_order_relaxed)) preempt_longest(now);
     }
     pay_owed_wake();

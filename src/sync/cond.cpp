@@ -70,6 +70,7 @@ const CondMutex kPrivateMutex = {
 
 int cond_wait(Cond* c, pthread_mutex_t* m, const CondMutex& how, const Deadline* deadline) {
   thread_test_cancel();
+  CancelScope scope;
   if (how.requeue) {
     if (int error = mutex_unlock_error(mutex_of(m))) return error;
     mutex_of(m)->users++;
@@ -99,7 +100,7 @@ int cond_wait(Cond* c, pthread_mutex_t* m, const CondMutex& how, const Deadline*
   if (GOSHIM_UNLIKELY(result == ParkResult::Interrupted)) thread_test_cancel();
   if (error) return error;
   // A clock that was set meanwhile may make the time-out early: then this is a spurious wake-up.
-  return result == ParkResult::TimedOut && deadline->passed() ? ETIMEDOUT : 0;
+  return result == ParkResult::TimedOut && passed(deadline) ? ETIMEDOUT : 0;
 }
 
 void cond_signal_slow(Cond* c) { unpark_one(c, woken, c); }

@@ -53,7 +53,7 @@ long wait(Word* word, uint32_t expected, const Deadline* deadline, uint32_t bits
       case ParkResult::Unparked: return 0;
       case ParkResult::Invalid: return -EAGAIN;
       case ParkResult::TimedOut:
-        if (deadline->passed()) return -ETIMEDOUT;
+        if (passed(deadline)) return -ETIMEDOUT;
         break;
       case ParkResult::Interrupted:
         if (ends(mark, deadline != nullptr)) return -EINTR;
@@ -161,7 +161,7 @@ long lock_pi(Word* word, const Deadline* deadline, bool only_try) {
     };
     ParkResult result = park(r);
     if (result == ParkResult::Unparked) return 0;
-    if (result == ParkResult::TimedOut && deadline->passed()) return -ETIMEDOUT;
+    if (result == ParkResult::TimedOut && passed(deadline)) return -ETIMEDOUT;
   }
 }
 
@@ -210,7 +210,7 @@ long wake_op(Word* first, int count, Word* second, int count2, uint32_t code) {
   }
   if (operation > FUTEX_OP_XOR || comparison > FUTEX_OP_CMP_GE) return -ENOSYS;
   uint32_t old = second->load(std::memory_order_relaxed);
-  uint32_t next = old;
+  uint32_t next;
   do {
     switch (operation) {
       case FUTEX_OP_SET: next = operand; break;

@@ -7,6 +7,7 @@
 #include "park/park.h"
 #include "sched/sched.h"
 #include "sync/hooks.h"
+#include "sync/shared.h"
 #include "thread/fork.h"
 
 namespace goshim {
@@ -111,7 +112,7 @@ int acquire(Mutex* m, const Deadline* deadline, bool robust, uint32_t gift, uint
         .front = again,
         .signals_only = true,
     };
-    if (park(r, &gift) == ParkResult::TimedOut && deadline->passed()) return ETIMEDOUT;
+    if (park(r, &gift) == ParkResult::TimedOut && passed(deadline)) return ETIMEDOUT;
   }
 }
 
@@ -330,6 +331,7 @@ void mutex_waiter_left(Mutex* m, bool last_of_key) {
 }
 
 void sync_thread_exit(G*) {
+  shared_thread_exit();
   while (Mutex* m = robust_held) {
     robust_unlink(m);
     m->locker.store(0, std::memory_order_relaxed);

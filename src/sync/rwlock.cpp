@@ -175,7 +175,7 @@ int rwlock_read(pthread_rwlock_t* pl, const Deadline* deadline) {
     uint32_t gift = kRetry;
     ParkResult r = wait(pl, kReads, deadline, &gift);
     if (r == ParkResult::Unparked && gift == kHanded) return 0;
-    if (r == ParkResult::TimedOut && deadline->passed()) return ETIMEDOUT;
+    if (r == ParkResult::TimedOut && passed(deadline)) return ETIMEDOUT;
   }
 }
 
@@ -189,7 +189,7 @@ int rwlock_write(pthread_rwlock_t* pl, const Deadline* deadline) {
     if (r == ParkResult::Unparked && gift == kHanded) break;
     if (r == ParkResult::TimedOut || r == ParkResult::Interrupted) {
       writer_gave_up(pl);
-      if (r == ParkResult::TimedOut && deadline->passed()) return ETIMEDOUT;
+      if (r == ParkResult::TimedOut && passed(deadline)) return ETIMEDOUT;
     }
   }
   l->writer.store(self_id(), std::memory_order_relaxed);

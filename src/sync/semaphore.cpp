@@ -67,7 +67,7 @@ int wait_private(Semaphore* s, const Deadline* deadline) {
     uint32_t gift = kNone;
     ParkResult result = park(r, &gift);
     if (result == ParkResult::Unparked && gift == kToken) return 0;
-    if (result == ParkResult::TimedOut && deadline->passed()) return ETIMEDOUT;
+    if (result == ParkResult::TimedOut && passed(deadline)) return ETIMEDOUT;
     if (result == ParkResult::Interrupted) {
       thread_test_cancel();
       if (ends(mark, deadline)) return EINTR;
@@ -120,6 +120,7 @@ int semaphore_try_wait(Semaphore* s) {
 int semaphore_wait(Semaphore* s, const Deadline* deadline) {
   thread_test_cancel();
   if (GOSHIM_LIKELY(semaphore_try_wait(s) == 0)) return 0;
+  CancelScope scope;
   return s->shared ? wait_shared(s, deadline) : wait_private(s, deadline);
 }
 

@@ -50,6 +50,44 @@ void* shared_swap_in() {
   return mine;
 }
 
+// The M's kernel thread may live on, or end after joiners have been told; so what the kernel does with its list is done
+// here. The chain of a priority-inheriting mutex is the kernel's: only the first kernel thread, which never ends while
+// the process lives, gives such a one up here, and then its next owner, if one waits already, is not told.
+void shared_thread_exit() {
+  G* g = getg();
+  if (!g || g->lock_count == 0 || robust_offset == 0) return;
+  preempt_off();
+  M* m = g->m.load(std::memory_order_relaxed);
+  bool first = m->tid == sys::getpid();
+  auto* head = reinterpret_cast<robust_list_head*>(static_cast<char*>(m->own_tcb) + robust_offset);
+  constexpr uintptr_t kInherits = 1;
+  robust_list** link = &head->list.next;
+  constexpr int kMost = 2048;  // the kernel's limit too: the list lies in memory that others write
+  for (int i = 0; i < kMost && *link; i++) {
+    uintptr_t tagged = reinterpret_cast<uintptr_t>(*link);
+    auto* entry = reinterpret_cast<robust_list*>(tagged & ~kInherits);
+    if (entry == &head->list) break;
+    bool inherits = (tagged & kInherits) != 0;
+    if (inherits && !first) {
+      link = &entry->next;
+      continue;
+    }
+    robust_list* next = entry->next;
+    auto* word = reinterpret_cast<std::atomic<uint32_t>*>(reinterpret_cast<char*>(entry) + futex_offset);
+    uint32_t w = word->load(std::memory_order_relaxed);
+    bool ours = (w & FUTEX_TID_MASK) == static_cast<uint32_t>(m->tid);
+    if (ours && inherits && (w & FUTEX_WAITERS)) {
+      sys::call(SYS_futex, word, FUTEX_UNLOCK_PI, 0, 0, 0, 0);
+    } else if (ours) {
+      while (!word->compare_exchange_weak(w, (w & FUTEX_WAITERS) | FUTEX_OWNER_DIED, std::memory_order_release)) {
+      }
+      if (w & FUTEX_WAITERS) sys::call(SYS_futex, word, FUTEX_WAKE, 1, 0, 0, 0);
+    }
+    *link = next;
+  }
+  preempt_on();
+}
+
 void shared_swap_out(void* mine) { arch::set_thread_pointer(mine); }
 
 }  // namespace goshim

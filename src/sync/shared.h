@@ -13,6 +13,9 @@ namespace goshim {
 // Learns where a TCB keeps the head of the kernel's list of robust mutexes. On the main thread, before there are others.
 void shared_init();
 
+// The calling G ends: the robust mutexes that its kernel thread holds for it are its estate.
+void shared_thread_exit();
+
 // Onto the M's TCB and back; preemption stays off in between, and no thread-local variable may be used.
 void* shared_swap_in();
 void shared_swap_out(void* mine);

@@ -1,13 +1,61 @@
-// Cancellation as the waiting functions see it.
+// Cancellation (D11): requests to Gs, and what the waiting functions need to know of them. How it works is told at the
+// head of cancel.cpp.
 #pragma once
+
+#include <pthread.h>
+
+#include "sched/runtime.h"
 
 namespace goshim {
 
+// Asks the thread t to end: a G, or a thread that libc itself has made. 0, or EAGAIN without memory. Preemption on; on a
+// G or a foreign thread. The runtime has started.
+int thread_cancel(pthread_t t);
+
+// The program has asked its only thread to end, before the runtime's start: libc has noted it.
+void cancel_before_start();
+
+// ---- for cancellation points; preemption on ----
+
+// True once anybody was asked to end. Set once (relaxed: who is asked later than he looks will look again).
+extern std::atomic<bool> cancel_seen;
+GOSHIM_COLD void test_cancel();
+GOSHIM_COLD bool cancel_due();
+
 // A cancellation point: ends the calling thread (by unwinding) if a request is pending and cancellation is enabled.
-// Preemption on.
-void thread_test_cancel();
+inline void thread_test_cancel() {
+  if (GOSHIM_UNLIKELY(cancel_seen.load(std::memory_order_relaxed))) test_cancel();
+}
 
 // True if thread_test_cancel() would not return.
-bool cancel_pending();
+inline bool cancel_pending() { return GOSHIM_UNLIKELY(cancel_seen.load(std::memory_order_relaxed)) && cancel_due(); }
+
+// Stands in a function that waits and must tidy up before it is cancelled: meanwhile asynchronous cancellation too waits
+// for its thread_test_cancel(). No destructor runs when a thread is unwound or jumps out of a signal handler: so it is
+// known by where it lies, and what lies above the stack pointer counts no more.
+class CancelScope {
+ public:
+  CancelScope() : g_(getg()) {
+    if (!g_) return;
+    outer_ = g_->cancel_scope;
+    g_->cancel_scope = this;
+  }
+  ~CancelScope() {
+    if (g_) g_->cancel_scope = outer_;
+  }
+  CancelScope(const CancelScope&) = delete;
+  CancelScope& operator=(const CancelScope&) = delete;
+
+ private:
+  G* g_;
+  const void* outer_ = nullptr;
+};
+
+// ---- for inject.cpp ----
+
+// The running G has been asked to end: does it if its type is asynchronous. Preemption off, counter 1, in no region.
+void cancel_run(G* g);
+// The same for a foreign thread, in the handler of a signal.
+void cancel_run_foreign();
 
 }  // namespace goshim

@@ -43,13 +43,18 @@ void run_key_destructors() {
   }
 }
 
+void* run_destructors(void* done) {
+  if (host.call_tls_dtors) host.call_tls_dtors();
+  run_key_destructors();
+  *static_cast<bool*>(done) = true;
+  return nullptr;
+}
+
 void thread_main(void* arg) {
   auto* g = static_cast<G*>(arg);
   preempt_on();
   ident_g_begin(g);
-  void* value = nullptr;
-  value = host.run_thread(g->start, g->arg, &g->result);
-  thread_finish(value);
+  thread_finish(host.run_thread(g->start, g->arg, &g->result));
 }
 
 }  // namespace
@@ -89,7 +94,8 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   g->user_stack_size = attr.user_stack ? attr.stack_size : 0;
   g->start = start;
   g->arg = arg;
-  g->result = nullptr;
+  g->result = PTHREAD_CANCELED;  // C5 in cancel.cpp
+  g->cancel_scope = nullptr;
   g->joining.store(nullptr, std::memory_order_relaxed);
   g->life.store(attr.detached ? uint32_t{kDetached} : 0, std::memory_order_relaxed);
   ident_g_create(g);
@@ -116,9 +122,19 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
 
 [[noreturn]] void thread_finish(void* value) {
   G* g = getg();  // null in the child of a fork, where nobody can join
+  if (g && g->region_depth) {  // it was unwound out of a function of libc that may block
+    g->region_depth = 1;
+    region_exit();
+  }
+  // A destructor may end the thread once more, by pthread_exit or cancellation: with another result, and the
+  // destructors that are left run then.
+  for (bool done = false; !done;) {
+    void* result = PTHREAD_CANCELED;
+    if (g) g->result = result;
+    host.run_thread(run_destructors, &done, g ? &g->result : &result);
+    if (g && !done) value = g->result;
+  }
   if (g) g->result = value;
-  if (host.call_tls_dtors) host.call_tls_dtors();
-  run_key_destructors();
   if (!g || sched.gs_live.fetch_sub(1, std::memory_order_acq_rel) == 1) host.exit(0);
   leave(g);
 }
@@ -143,6 +159,7 @@ int thread_join(G* g, void** result, Nanos deadline) {
     if (g->joining.load(std::memory_order_acquire) == self) return EDEADLK;
     self->joining.store(g, std::memory_order_release);
   }
+  CancelScope scope;
   int error = 0;
   do {
     if (life & (kDetached | kJoining)) {
@@ -151,6 +168,11 @@ int thread_join(G* g, void** result, Nanos deadline) {
     }
   } while (!g->life.compare_exchange_weak(life, life | kJoining, std::memory_order_acq_rel));
   while (!error && !(g->life.load(std::memory_order_acquire) & kExited)) {
+    if (GOSHIM_UNLIKELY(cancel_pending())) {
+      g->life.fetch_and(~static_cast<uint32_t>(kJoining), std::memory_order_acq_rel);
+      if (self) self->joining.store(nullptr, std::memory_order_relaxed);
+      thread_test_cancel();
+    }
     ParkRequest request{
         .key = &g->life,
         .validate = [](void* ctx) { return (static_cast<G*>(ctx)->life.load(std::memory_order_acquire) & kExited) == 0; },
@@ -166,10 +188,6 @@ int thread_join(G* g, void** result, Nanos deadline) {
     if (r == ParkResult::TimedOut && !(g->life.load(std::memory_order_acquire) & kExited)) {
       g->life.fetch_and(~static_cast<uint32_t>(kJoining), std::memory_order_acq_rel);
       error = ETIMEDOUT;
-    } else if (r == ParkResult::Interrupted && cancel_pending()) {
-      g->life.fetch_and(~static_cast<uint32_t>(kJoining), std::memory_order_acq_rel);
-      if (self) self->joining.store(nullptr, std::memory_order_relaxed);
-      thread_test_cancel();
     }
   }
   if (self) self->joining.store(nullptr, std::memory_order_relaxed);

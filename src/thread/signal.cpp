@@ -359,7 +359,7 @@ uint64_t open_in(const G* g) {
 // Makes g look at its signals. Preemption off, no lock held, not in a handler of the kernel.
 void kick(G* g) {
   Tls* tls = tls_of(g);
-  tls->interrupt.store(1, std::memory_order_seq_cst);  // first: run_pending clears it after the bits
+  tls->interrupt.fetch_or(kInterruptSignal, std::memory_order_seq_cst);  // first: run_pending clears it after the bits
   tls->pending.fetch_or(kPendingSignal, std::memory_order_seq_cst);
   if (g == getg()) return;
   sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);  // S2
@@ -528,7 +528,7 @@ void on_signal(int sig, void* raw, void* uc) {
     State* state = state_of(g);
     if (!state) return;
     put_directed(state, item);
-    goshim_tls.interrupt.store(1, std::memory_order_seq_cst);
+    goshim_tls.interrupt.fetch_or(kInterruptSignal, std::memory_order_seq_cst);
     goshim_tls.pending.fetch_or(kPendingSignal, std::memory_order_seq_cst);
     inject_requests(uc);
     return;
@@ -946,6 +946,7 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
   set &= ~kUnblockable;
   State* state = state_of(g);
   if (!state) return -EAGAIN;
+  CancelScope scope;
   HandlerMark mark = handler_mark();
   uint32_t made;
   {
@@ -1021,6 +1022,7 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
 void signal_suspend(uint64_t mask) {
   G* g = getg();
   State* state = state_of(g);
+  CancelScope scope;
   HandlerMark mark = handler_mark();
   uint64_t old = signal_set_mask(mask);
   while (!handlers_ran(mark) && !cancel_pending()) {

@@ -1,5 +1,7 @@
 // Shows that CPU time belongs to threads: it grows by what a thread computes, hardly while it sleeps, never runs
 // backwards over switches, and others can read it by pthread_getcpuclockid; scheduling parameters can be asked.
+//
+// run: goshim=no   (goshim reports the kernel thread's CPU time: docs/limits.md)
 #include "check.h"
 
 #include <sys/resource.h>
