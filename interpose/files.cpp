@@ -116,6 +116,7 @@ GOSHIM_EXPORT DIR* opendir(const char* path) {
 
 GOSHIM_EXPORT ssize_t sendfile64(int to, int from, off64_t* at, size_t n) {
   if (!on_g()) return REAL(sendfile64)(to, from, at, n);
+  NoCancelPoint not_one;
   return short_call(OnHandler::Restart, SYS_sendfile, to, from, at, n);
 }
 
@@ -205,6 +206,7 @@ GOSHIM_EXPORT int ftruncate64(int fd, off64_t n) { return in_region(REAL(ftrunca
 
 GOSHIM_EXPORT int flock(int fd, int operation) {
   if (!on_g() || (operation & LOCK_NB)) return REAL(flock)(fd, operation);
+  NoCancelPoint not_one;
   return static_cast<int>(long_call(OnHandler::Restart, SYS_flock, fd, operation));
 }
 
@@ -247,6 +249,7 @@ GOSHIM_EXPORT int ioctl(int fd, unsigned long request, ...) {
   void* arg = va_arg(args, void*);
   va_end(args);
   if (!on_g()) return REAL(ioctl)(fd, request, arg);
+  NoCancelPoint not_one;
   return static_cast<int>(short_call(OnHandler::Restart, SYS_ioctl, fd, request, arg));
 }
 
@@ -274,11 +277,13 @@ GOSHIM_EXPORT int msgsnd(int queue, const void* message, size_t n, int flags) {
 
 GOSHIM_EXPORT int semop(int set, sembuf* operations, size_t n) {
   if (!on_g()) return REAL(semop)(set, operations, n);
+  NoCancelPoint not_one;
   return static_cast<int>(long_call(OnHandler::Fail, SYS_semtimedop, set, operations, n, 0));
 }
 
 GOSHIM_EXPORT int semtimedop(int set, sembuf* operations, size_t n, const timespec* timeout) {
   if (!on_g()) return REAL(semtimedop)(set, operations, n, timeout);
+  NoCancelPoint not_one;
   return static_cast<int>(long_call(OnHandler::Fail, SYS_semtimedop, set, operations, n, timeout));
 }
 

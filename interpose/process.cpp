@@ -171,8 +171,7 @@ bool goshim::process_syscall(long nr, const long args[6], long* result) {
       *result = sys::call(nr, args[0], args[1], args[2], args[3], args[4]);
       return true;
     }
-    default:
-      return false;
+    default: return false;
   }
   fork_prepare();
   *result = sys::call(nr, args[0], args[1], args[2], args[3], args[4]);
@@ -199,12 +198,12 @@ void collect_args(char** argv, const char* first, va_list* args) {
 }
 
 // Declares argv with the arguments from first on, and rest, which is left standing behind their null.
-#define COLLECT_ARGS(argv, first, rest)                                                  \
-  va_list rest;                                                                          \
-  va_start(rest, first);                                                                 \
+#define COLLECT_ARGS(argv, first, rest)                                                   \
+  va_list rest;                                                                           \
+  va_start(rest, first);                                                                  \
   auto** argv = static_cast<char**>(__builtin_alloca(count_args(&rest) * sizeof(char*))); \
-  va_end(rest);                                                                          \
-  va_start(rest, first);                                                                 \
+  va_end(rest);                                                                           \
+  va_start(rest, first);                                                                  \
   collect_args(argv, first, &rest)
 
 }  // namespace
@@ -285,8 +284,8 @@ GOSHIM_EXPORT int wordexp(const char* words, wordexp_t* out, int flags) {
 namespace {
 
 pthread_mutex_t ignoring_mutex = PTHREAD_MUTEX_INITIALIZER;
-int ignoring;                         // callers in system(); ignoring_mutex
-struct sigaction interrupt_before;    // what the first of them found; ignoring_mutex
+int ignoring;                       // callers in system(); ignoring_mutex
+struct sigaction interrupt_before;  // what the first of them found; ignoring_mutex
 struct sigaction quit_before;
 
 void ignore_begin() {
@@ -325,6 +324,28 @@ int spawn_shell(const char* command, pid_t* pid, const sigset_t* mask) {
   return error;
 }
 
+bool wait_for_shell(pid_t pid, int* status) {
+  pid_t r;
+  do r = waitpid(pid, status, 0);
+  while (r < 0 && errno == EINTR);
+  return r == pid;
+}
+
+struct Shell {
+  pid_t pid;
+  const sigset_t* mask;  // the caller's
+};
+
+// The caller is cancelled while it waits.
+void shell_cancelled(void* arg) {
+  auto* shell = static_cast<Shell*>(arg);
+  kill(shell->pid, SIGKILL);
+  int status;
+  wait_for_shell(shell->pid, &status);
+  ignore_end();
+  pthread_sigmask(SIG_SETMASK, shell->mask, nullptr);
+}
+
 int run_shell(const char* command) {
   sigset_t child_ends, mask;
   sigemptyset(&child_ends);
@@ -335,10 +356,10 @@ int run_shell(const char* command) {
   int status = 0x7f00;  // as of a shell that ended with 127
   int error = spawn_shell(command, &pid, &mask);
   if (!error) {
-    pid_t r;
-    do r = waitpid(pid, &status, 0);
-    while (r < 0 && errno == EINTR);
-    if (r != pid) status = -1;
+    Shell shell{pid, &mask};
+    pthread_cleanup_push(shell_cancelled, &shell);
+    if (!wait_for_shell(pid, &status)) status = -1;
+    pthread_cleanup_pop(0);
   }
   int wait_errno = errno;
   ignore_end();

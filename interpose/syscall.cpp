@@ -241,5 +241,6 @@ GOSHIM_EXPORT long syscall(long nr, ...) {
   long r;
   if (process_syscall(nr, a, &r)) return answer(r);
   if (!on_g()) return REAL(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+  NoCancelPoint not_one;
   return answer(on_this_g(nr, a));
 }

@@ -9,6 +9,7 @@
 #include "base/options.h"
 #include "base/print.h"
 #include "base/sys.h"
+#include "interpose/c11.h"
 #include "interpose/init.h"
 #include "interpose/times.h"
 #include "thread/life.h"
@@ -72,16 +73,6 @@ ThreadAttr read_attr(const pthread_attr_t* attr) {
     a.priority = param.sched_priority;
   }
   return a;
-}
-
-int c11(int error) {
-  switch (error) {
-    case 0: return thrd_success;
-    case ENOMEM: return thrd_nomem;
-    case ETIMEDOUT: return thrd_timedout;
-    case EBUSY: return thrd_busy;
-    default: return thrd_error;
-  }
 }
 
 int create(pthread_t* out, const pthread_attr_t* attr, void* (*start)(void*), void* arg) {

@@ -191,12 +191,19 @@ void wake(Waiter* w) {
 
 // Wakes a list linked by next.
 int wake_all(Waiter* list) {
+  constexpr int kBatch = 64;
   int n = 0;
-  while (Waiter* w = list) {
-    list = w->next;  // read first: the node dies when its owner runs
-    if (w->g) ready_tail(w->g);
-    else wake_foreign(w);
-    n++;
+  while (list) {
+    G* gs[kBatch];
+    int batch = 0;
+    while (list && batch < kBatch) {
+      Waiter* w = list;
+      list = w->next;  // read first: the node dies when its owner runs
+      n++;
+      if (w->g) gs[batch++] = w->g;
+      else wake_foreign(w);
+    }
+    ready_many(gs, batch);
   }
   return n;
 }
@@ -409,7 +416,7 @@ RequeueInfo unpark_requeue(const void* from, const void* to, RequeuePlan (*plan)
   }
   if (high != low) high->lock.unlock();
   low->lock.unlock();
-  if (taken.count == 1) wake(taken.head);
+  if (taken.head && !taken.head->next) wake(taken.head);
   else wake_all(taken.head);
   return info;
 }

@@ -643,15 +643,16 @@ void ready(G* g) {
   wakep();
 }
 
-void ready_tail(G* g) {
-  g->status.store(GStatus::Runnable, std::memory_order_release);
+void ready_many(G** gs, int n) {
+  if (n == 0) return;
   G* self = getg();
   P* p = self ? m_p(self->m.load(std::memory_order_relaxed)) : nullptr;
+  for (int i = 0; i < n; i++) gs[i]->status.store(GStatus::Runnable, std::memory_order_release);
   if (GOSHIM_LIKELY(p != nullptr)) {
-    put_tail(p, g);
+    for (int i = 0; i < n; i++) put_tail(p, gs[i]);
   } else {
     LockGuard guard(sched.lock);
-    global_put(g);
+    for (int i = 0; i < n; i++) global_put(gs[i]);
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
   wakep();

@@ -59,6 +59,12 @@ inline G* getg() { return goshim_tls.g; }
 
 // ---- G ----
 
+// What cancellation may not do to a G for now; see thread/cancel.h.
+struct CancelLimits {
+  uint16_t scopes = 0;     // CancelScopes it is in
+  uint16_t no_points = 0;  // NoCancelPoints it is in
+};
+
 enum class GStatus : uint32_t {
   Dead,      // in a cache of dead Gs; owned by whoever holds the cache
   Runnable,  // in a run queue, or about to be put in one; owned by the queue
@@ -128,7 +134,7 @@ struct alignas(kCacheLine) G {
   // -- signals and cancellation; see thread/signal.h --
   std::atomic<uint64_t> sigmask{0};  // blocked signals, bit n-1 for signal n; written by the G itself
   void* signal_state = nullptr;      // owned by thread/signal.cpp
-  const void* cancel_scope = nullptr;  // innermost CancelScope of thread/cancel.h; the G's
+  CancelLimits cancel_limits;        // the G's
 
   // -- injection; see sched/inject.cpp --
   void* saved = nullptr;  // innermost saved context; owned by the G

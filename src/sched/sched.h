@@ -27,8 +27,8 @@ void park_switch();
 // Makes a parked G runnable: it becomes runnext of the caller's P, and an idle P is woken if there is one. Any thread,
 // any state (foreign threads, P-less Ms and signal handlers put it on the global queue). Preemption off.
 void ready(G* g);
-// The same for a G that was not just waited for by the running one (batches): to the tail of the local queue.
-void ready_tail(G* g);
+// The same for a batch: to the tail of the local queue, in order, with one wake-up.
+void ready_many(G** gs, int n);
 // The same from sysmon: Gs that time or I/O made ready while hogs hold every P; they run before the queues.
 void ready_urgent(G* g);
 

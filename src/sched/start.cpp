@@ -33,7 +33,7 @@ const char* learn() {
   return nullptr;
 }
 
-// The G of the calling thread: a new one or, where a fork has left it alone, the one it was before (F3 in thread/fork.cpp).
+// The G of the calling thread: a new one, or the one it was before a fork left it alone (F3 in thread/fork.cpp).
 G* adopt_current_thread() {
   G* g = sched.survivor;
   if (g && g->tp == arch::thread_pointer()) {

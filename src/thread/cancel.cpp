@@ -11,7 +11,7 @@
 //   C1  The bit is set before the marks in the G's Tls and before the kick. A G looks at the bit after it has taken a
 //       mark away.
 //   C2  Tls::interrupt holds kInterruptCancel from a request on until the G ends or finds that it need not (cancellation
-//       is disabled): so a request that comes between a cancellation point's look at the word and its wait ends that
+//       is disabled, this is no cancellation point): so a request that comes between a cancellation point's look at the word and its wait ends that
 //       wait. A request to a thread that has cancellation disabled leaves no mark; it looks at the word at its first
 //       cancellation point.
 //   C3  Asynchronous cancellation happens at any point where a handler of the program could run, but in a CancelScope.
@@ -119,7 +119,7 @@ int learn(Bits* bits) {
 
 [[noreturn]] void unwind() {
   if (G* g = getg()) {
-    g->cancel_scope = nullptr;
+    g->cancel_limits = {};
     if (g->region_depth) {
       g->region_depth = 1;
       region_exit();
@@ -175,7 +175,9 @@ bool cancel_due() {
   Bits bits = learned.load(std::memory_order_acquire);
   bool marked = (goshim_tls.interrupt.load(std::memory_order_relaxed) & kInterruptCancel) != 0;
   if (marked) goshim_tls.interrupt.fetch_and(~static_cast<uint32_t>(kInterruptCancel), std::memory_order_seq_cst);  // C1
-  bool due = must_end(bits, own_word()->load(std::memory_order_seq_cst));
+  int word = own_word()->load(std::memory_order_seq_cst);
+  G* g = getg();
+  bool due = must_end(bits, word) && (!g || g->cancel_limits.no_points == 0 || (word & bits.async));
   if (due && marked) goshim_tls.interrupt.fetch_or(kInterruptCancel, std::memory_order_seq_cst);
   return due;
 }
@@ -189,7 +191,7 @@ void cancel_run(G* g) {
   Bits bits = learned.load(std::memory_order_acquire);
   int word = own_word()->load(std::memory_order_seq_cst);
   if (!must_end(bits, word) || !(word & bits.async)) return;
-  if (g->cancel_scope && __builtin_frame_address(0) < g->cancel_scope) return;  // C3
+  if (g->cancel_limits.scopes) return;  // C3
   preempt_on();
   unwind();
 }

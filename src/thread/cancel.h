@@ -31,25 +31,46 @@ inline void thread_test_cancel() {
 inline bool cancel_pending() { return GOSHIM_UNLIKELY(cancel_seen.load(std::memory_order_relaxed)) && cancel_due(); }
 
 // Stands in a function that waits and must tidy up before it is cancelled: meanwhile asynchronous cancellation too waits
-// for its thread_test_cancel(). No destructor runs when a thread is unwound or jumps out of a signal handler: so it is
-// known by where it lies, and what lies above the stack pointer counts no more.
+// for its thread_test_cancel().
 class CancelScope {
  public:
   CancelScope() : g_(getg()) {
-    if (!g_) return;
-    outer_ = g_->cancel_scope;
-    g_->cancel_scope = this;
+    if (g_) g_->cancel_limits.scopes++;
   }
   ~CancelScope() {
-    if (g_) g_->cancel_scope = outer_;
+    if (g_) g_->cancel_limits.scopes--;
   }
   CancelScope(const CancelScope&) = delete;
   CancelScope& operator=(const CancelScope&) = delete;
 
  private:
   G* g_;
-  const void* outer_ = nullptr;
 };
+
+// Stands in a function that is none of libc's cancellation points, but made of calls that are: deferred cancellation
+// waits until it is over.
+class NoCancelPoint {
+ public:
+  NoCancelPoint() : g_(getg()) {
+    if (g_) g_->cancel_limits.no_points++;
+  }
+  ~NoCancelPoint() {
+    if (g_) g_->cancel_limits.no_points--;
+  }
+  NoCancelPoint(const NoCancelPoint&) = delete;
+  NoCancelPoint& operator=(const NoCancelPoint&) = delete;
+
+ private:
+  G* g_;
+};
+
+// A handler of the program is about to interrupt g: it has cancellation points of its own, and may leave by a jump. The
+// limits are to be put back when it returns.
+inline CancelLimits cancel_lift_limits(G* g) {
+  CancelLimits limits = g->cancel_limits;
+  g->cancel_limits = {};
+  return limits;
+}
 
 // ---- for inject.cpp ----
 

@@ -1,22 +1,22 @@
 // fork, vfork, spawn and exec (D10).
 //
-// The child of a fork is a program that has no threads yet: its only thread is a foreign one, as main is before the first
-// creation of a thread, and everything it calls goes to libc. The kernel has been given back what the G had in the
-// runtime's hands (handlers, signal mask, alternate stack, name, timer slack), so a child that makes no thread pays
-// nothing, holds no further kernel thread (unshare, setns and the like ask for that), and is as native as it can be. Its
-// first creation of a thread starts the runtime again (runtime_start): the calling thread is a G once more, the survivor
-// of the old runtime if it is the one that forked.
+// The child of a fork is a program that has no threads yet: its only thread is a foreign one, as main is before the
+// first creation of a thread, and everything it calls goes to libc. The kernel has been given back what the G had in
+// the runtime's hands (handlers, signal mask, alternate stack, name, timer slack), so a child that makes no thread pays
+// nothing, holds no further kernel thread (unshare, setns and the like ask for that), and is as native as it can be.
+// Its first creation of a thread starts the runtime again (runtime_start): the calling thread is a G once more, the
+// survivor of the old runtime if it is the one that forked.
 //
-//   F1  No lock of the runtime is held across libc's fork, which waits for malloc's and stdio's locks: a preempted G may
-//       hold those, so the caller is in a region and its P is free to run the holder. Hence every structure of the
-//       runtime may be torn in the child: it reads none of them before they have been made new. What it does read must be
-//       right at every instruction of its writers: lists are pushed with one store of a complete element.
-//   F2  The child resets at once what foreign threads use (the parking lot), and the rest when the runtime starts again.
-//   F3  Gs other than the survivor are orphans: they count as ended; their structures and stack slots are used again one
-//       by one as new Gs need them (proc.cpp), their TCBs never. The survivor's slot is not: glibc knows the process's
-//       first kernel thread by the TCB in it, as it knows main's.
-//   F4  From fork_prepare() to fork_child() the G cannot move: the kernel thread that the child has is the one whose state
-//       it gives back.
+//   F1  No lock of the runtime is held across libc's fork, which waits for malloc's and stdio's locks: a preempted G
+//       may hold those, so the caller is in a region and its P is free to run the holder. Hence every structure of the
+//       runtime may be torn in the child: it reads none of them before they have been made new. What it does read must
+//       be right at every instruction of its writers: lists are pushed with one store of a complete element.
+//   F2  The child resets at once what foreign threads use (the parking lot), the rest when the runtime starts again.
+//   F3  Gs other than the survivor are orphans: they count as ended; their structures and stack slots are used again
+//       one by one as new Gs need them (proc.cpp), their TCBs never. The survivor's slot is not: glibc knows the
+//       process's first kernel thread by the TCB in it, as it knows main's.
+//   F4  From fork_prepare() to fork_child() the G cannot move: the kernel thread that the child has is the one whose
+//       state it gives back.
 #include "thread/fork.h"
 
 #include <sys/mman.h>
@@ -81,7 +81,7 @@ bool fork_child() {
   ident_after_fork_child();
   foreigners.store(nullptr, std::memory_order_relaxed);
   tcb::set_tid(arch::thread_pointer(), sys::gettid());  // a raw fork has not done that
-  goshim_tls.tid = sys::gettid();  // what it locks from here on is its own when it is a G again
+  goshim_tls.tid = sys::gettid();                       // what it locks from here on is its own when it is a G again
   if (!g) return true;
   g->kind = -1;  // F3
   goshim_tls.g = nullptr;

@@ -6,8 +6,8 @@
 
 namespace goshim {
 
-// Around the creation of a process with a copy of the memory: before it, after it in the parent (also when it failed), and
-// first of all in the child. On any thread, before the start of the runtime too. Between prepare and the others: no
+// Around the creation of a process with a copy of the memory: before it, after it in the parent (also when it failed),
+// and first of all in the child. On any thread, before the start of the runtime too. Between prepare and the others: no
 // interposed function, and on a G nothing is injected and the G stays on its M.
 void fork_prepare();
 void fork_parent();
@@ -21,9 +21,9 @@ void unhide_caller();
 // In that child: what the kernel holds by thread becomes the G's.
 void become_hidden_caller();
 
-// While it lives, what the kernel holds by thread (signal mask, timer slack) is what the calling G's thread would natively
-// have: for calls of libc that make a child or replace the program. A long blocking region on a locked M, in which libc may
-// allocate. Nothing on a foreign thread.
+// While it lives, what the kernel holds by thread (signal mask, timer slack) is what the calling G's thread would
+// natively have: for calls of libc that make a child or replace the program. A long blocking region on a locked M, in
+// which libc may allocate. Nothing on a foreign thread.
 class NativeState {
  public:
   NativeState();

@@ -95,7 +95,7 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   g->start = start;
   g->arg = arg;
   g->result = PTHREAD_CANCELED;  // C5 in cancel.cpp
-  g->cancel_scope = nullptr;
+  g->cancel_limits = {};
   g->joining.store(nullptr, std::memory_order_relaxed);
   g->life.store(attr.detached ? uint32_t{kDetached} : 0, std::memory_order_relaxed);
   ident_g_create(g);

@@ -648,6 +648,7 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
   if (already) call.uc.uc_stack.ss_flags |= SS_ONSTACK;
   int sig = info.si_signo;
   set_own_mask(g, g->sigmask.load(std::memory_order_relaxed) | a.mask | (a.flags & SA_NODEFER ? 0 : signal_bit(sig)));
+  CancelLimits limits = cancel_lift_limits(g);
   preempt_on();
   if ((a.flags & SA_ONSTACK) && !(state->altstack.ss_flags & SS_DISABLE) && !already) {
     arch::goshim_call_on_stack(static_cast<char*>(state->altstack.ss_sp) + state->altstack.ss_size, call_handler,
@@ -656,6 +657,7 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
     call_handler(&call);
   }
   preempt_off();
+  g->cancel_limits = limits;
   std::memcpy(&mask_after, &call.uc.uc_sigmask, sizeof mask_after);
   if (GOSHIM_LIKELY(getg() != nullptr)) {
     set_own_mask(g, mask_after);

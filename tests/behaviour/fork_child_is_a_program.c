@@ -1,6 +1,6 @@
-// Shows that the child of a fork, whichever thread forked, is a whole program: with locks and handlers in order, it makes
-// threads that lock, wait with time-outs and allocate, and forks again, while 50 threads of the parent allocate, print and
-// lock.
+// Shows that the child of a fork, whichever thread forked, is a whole program: with locks and handlers in order, it
+// makes threads that lock, wait with time-outs and allocate, and forks again, while 50 threads of the parent allocate,
+// print and lock.
 // run: limit=60
 #include "check.h"
 

@@ -1,5 +1,5 @@
-// Shows clone and the rarer forms of fork from threads: a copy of the process, a child that borrows the memory, with and
-// without the parent's waiting, and a kernel thread of the program's own.
+// Shows clone and the rarer forms of fork from threads: a copy of the process, a child that borrows the memory, with
+// and without the parent's waiting, and a kernel thread of the program's own.
 #include "check.h"
 
 #include <signal.h>
@@ -52,7 +52,8 @@ static void* clone_often(void* arg) {
     CHECK_EQ(wait_status(child), 34);
     CHECK_EQ(seen, 1);
     int tid = 0;
-    const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
+    const int flags =
+        CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
     int running = 1;
     const pid_t made = clone(kernel_thread, top, flags, &tid, NULL, NULL, &running);
     CHECK_SYS(made);

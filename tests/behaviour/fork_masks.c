@@ -1,5 +1,6 @@
-// Shows that programs started from a thread, in every way there is, begin with that thread's signal mask (where no shell
-// comes first, which may clear it) and the timer slack of the process, and that the thread's own mask is as before.
+// Shows that programs started from a thread, in every way there is, begin with that thread's signal mask (where no
+// shell comes first, which may clear it) and the timer slack of the process, and that the thread's own mask is as
+// before.
 #include "check.h"
 
 #include <signal.h>
