@@ -29,7 +29,7 @@
 //   P4  an M that lost its P runs its G "P-less" until the G meets the scheduler: ready() then uses the global queue, and
 //       park, yield and preemption end on the g0, which waits for a P.
 //
-// Lock order: sched.lock, dead_lock and all_lock are leaves; no lock is taken under them. A timer heap's lock is a
+// Lock order: sched.lock before dead_lock; that and all_lock are leaves. A timer heap's lock is a
 // leaf too. Parking-lot buckets come before all of these.
 #include <errno.h>
 
@@ -995,24 +995,51 @@ void proc_after_fork_child() {
   g_slab.reset_lock();
 }
 
+// Address space or memory is used up: dead Gs in the caches of idle Ps come into reach, and Gs that are about to end get
+// a chance to.
+static void make_room() {
+  {
+    NoPreempt guard;
+    LockGuard hold(sched.lock);
+    LockGuard hold_dead(sched.dead_lock);
+    for (P* p = sched.idle_p; p; p = p->idle_link) {
+      for (int kind = 0; kind < kStackKinds; kind++) {
+        while (G* g = p->dead[kind]) {
+          p->dead[kind] = g->schedlink;
+          p->ndead[kind]--;
+          g->schedlink = sched.dead[kind];
+          sched.dead[kind] = g;
+          sched.n_dead[kind]++;
+        }
+      }
+    }
+  }
+  yield();
+}
+
 G* g_take(size_t stack_size, size_t guard_size) {
   int kind = kind_of(stack_size, guard_size);
   uint64_t id;
   G* g;
-  {
+  stack::Stack s;
+  for (bool again = false;; again = true) {
     NoPreempt guard;
     g = dead_get(kind, stack_size, guard_size);
-    if (g) wait_busy(g);
     id = fresh_id();
+    if (g) {
+      wait_busy(g);
+      break;
+    }
+    if (GOSHIM_UNLIKELY(sched.orphans != nullptr)) orphan_reclaim();
+    if (stack::take(stack_size, guard_size, &s)) break;
+    if (again) return nullptr;
+    make_room();
   }
   if (g) {
     tcb::reset(g->tp);
   } else {
-    stack::Stack s;
     {
       NoPreempt guard;
-      if (GOSHIM_UNLIKELY(sched.orphans != nullptr)) orphan_reclaim();
-      if (!stack::take(stack_size, guard_size, &s)) return nullptr;
       g = g_make();
       if (!g) {
         stack::release(s);

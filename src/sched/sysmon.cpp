@@ -87,8 +87,8 @@ long voluntary_switches(int tid) {
 // True if the G on m has computed since it was last asked about and others wait: its slice is over. A thread that
 // sleeps in calls unknown to goshim is not preempted, since the signal might cut such a call short with an EINTR that the
 // program does not expect; its P is retaken as it sleeps.
+// What can be had of it without a signal is asked for: that it yields when it next enters the runtime.
 bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now) {
-  if (now - m->seen_asleep < kSleeper) return false;
   Nanos ran = now - p->seen_sched_when;
   if (ran < slice / 2) return false;
   if (p->seen_switches < 0) {
@@ -97,11 +97,14 @@ bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now) {
   }
   if (ran < slice || now - p->seen_switches_when < slice / 4) return false;
   long switches = voluntary_switches(m->tid);
-  bool slept = switches != p->seen_switches;
+  bool slept = switches != p->seen_switches || now - m->seen_asleep < kSleeper;
   p->seen_switches = switches;
   p->seen_switches_when = now;
-  if (slept) p->seen_sched_when = now - slice / 2;
-  return !slept;
+  if (!slept) return true;
+  p->seen_sched_when = now - slice / 2;
+  G* g = m->curg.load(std::memory_order_acquire);
+  if (g != m->g0) tls_of(g)->pending.fetch_or(kPendingPreempt, std::memory_order_seq_cst);
+  return false;
 }
 
 // R1 to R4. True if the P was taken; it is Idle-owned by sysmon then.

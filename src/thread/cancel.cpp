@@ -11,12 +11,12 @@
 //   C1  The bit is set before the marks in the G's Tls and before the kick. A G looks at the bit after it has taken a
 //       mark away.
 //   C2  Tls::interrupt holds kInterruptCancel from a request on until the G ends or finds that it need not (cancellation
-//       is disabled, this is no cancellation point): so a request that comes between a cancellation point's look at the word and its wait ends that
-//       wait. A request to a thread that has cancellation disabled leaves no mark; it looks at the word at its first
-//       cancellation point.
+//       is disabled, this is no cancellation point): so a request that comes between a cancellation point's look at
+//       the word and its wait ends that wait. A request to a thread that has cancellation disabled leaves no mark; it
+//       looks at the word at its first cancellation point.
 //   C3  Asynchronous cancellation happens at any point where a handler of the program could run, but in a CancelScope.
-//   C4  Nothing is unwound while the no-preempt counter is raised or inside a blocking region: frames of the runtime
-//       have no cleanups.
+//   C4  goshim unwinds nothing while the no-preempt counter is raised or inside a blocking region: frames of the runtime
+//       have no cleanups. libc may do it inside a region, and thread_finish() leaves that.
 //   C5  A G's result is PTHREAD_CANCELED until pthread_exit or the return of its start routine says otherwise: libc
 //       unwinds without telling us.
 //
@@ -44,7 +44,7 @@ std::atomic<bool> cancel_seen{false};
 namespace {
 
 // What the bits of libc's word mean. Their places differ between versions of libc.
-struct Bits {
+struct alignas(uint64_t) Bits {
   uint16_t disabled;  // by pthread_setcancelstate
   uint16_t async;     // by pthread_setcanceltype; also while a function of libc is in a system call that blocks
   uint16_t asked;
@@ -174,12 +174,19 @@ int thread_cancel(pthread_t t) {
 bool cancel_due() {
   Bits bits = learned.load(std::memory_order_acquire);
   bool marked = (goshim_tls.interrupt.load(std::memory_order_relaxed) & kInterruptCancel) != 0;
-  if (marked) goshim_tls.interrupt.fetch_and(~static_cast<uint32_t>(kInterruptCancel), std::memory_order_seq_cst);  // C1
+  if (marked) {  // C1
+    goshim_tls.interrupt.fetch_and(~static_cast<uint32_t>(kInterruptCancel), std::memory_order_seq_cst);
+  }
   int word = own_word()->load(std::memory_order_seq_cst);
   G* g = getg();
   bool due = must_end(bits, word) && (!g || g->cancel_limits.no_points == 0 || (word & bits.async));
   if (due && marked) goshim_tls.interrupt.fetch_or(kInterruptCancel, std::memory_order_seq_cst);
   return due;
+}
+
+bool cancel_asked(const G* g) {
+  Bits bits = learned.load(std::memory_order_acquire);
+  return (tcb::cancel_word(g->tp)->load(std::memory_order_relaxed) & (bits.asked | bits.ending)) != 0;
 }
 
 void test_cancel() {

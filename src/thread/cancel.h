@@ -15,6 +15,9 @@ int thread_cancel(pthread_t t);
 // The program has asked its only thread to end, before the runtime's start: libc has noted it.
 void cancel_before_start();
 
+// Whether g has been asked to end, even if it may not be for now, or is ending.
+bool cancel_asked(const G* g);
+
 // ---- for cancellation points; preemption on ----
 
 // True once anybody was asked to end. Set once (relaxed: who is asked later than he looks will look again).

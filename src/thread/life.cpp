@@ -153,10 +153,10 @@ int thread_join(G* g, void** result, Nanos deadline) {
   G* self = getg();
   uint32_t life = g->life.load(std::memory_order_acquire);
   if (deadline == 0 && !(life & kExited)) return EBUSY;  // oneself and detached ones too, as glibc
-  if (g == self) return EDEADLK;
+  if (g == self && !cancel_pending()) return EDEADLK;
   if (self) {
-    // Two Gs that join each other wait for ever.
-    if (g->joining.load(std::memory_order_acquire) == self) return EDEADLK;
+    // Two Gs that join each other wait for ever, unless one of them is cancelled.
+    if (g->joining.load(std::memory_order_acquire) == self && !cancel_asked(g) && !cancel_pending()) return EDEADLK;
     self->joining.store(g, std::memory_order_release);
   }
   CancelScope scope;
