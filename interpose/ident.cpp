@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "interpose/calls.h"
+#include "interpose/init.h"
 #include "thread/life.h"
 #include "thread/signal.h"
 
@@ -143,8 +144,12 @@ GOSHIM_EXPORT int pthread_getattr_np(pthread_t t, pthread_attr_t* attr) {
   return error;
 }
 
+static std::atomic<bool> default_attr_set{false};
+bool goshim::default_attr_changed() { return default_attr_set.load(std::memory_order_acquire); }
+
 GOSHIM_EXPORT int pthread_setattr_default_np(const pthread_attr_t* attr) {
   int error = REAL(pthread_setattr_default_np)(attr);
+  if (!error) default_attr_set.store(true, std::memory_order_release);
   size_t size = 0;
   // 0 in attr leaves the size as it is.
   if (!error && pthread_attr_getstacksize(attr, &size) == 0 && size) stack::set_default_size(size);

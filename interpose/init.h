@@ -15,4 +15,7 @@ bool runtime_ensure();
 // In the child of a fork: the next creation of a thread starts the runtime anew.
 void runtime_forget();
 
+// True once the program has changed the attributes of threads made without any (interpose/ident.cpp).
+bool default_attr_changed();
+
 }  // namespace goshim

@@ -11,9 +11,11 @@ namespace {
 template <typename F, typename... Args>
 int for_all_threads(F* function, Args... args) {
   if (!runtime_running()) return function(args...);
-  tcb::setxid_enter();
+  Region region;
+  tcb::SetXid call;
+  tcb::setxid_enter(&call);
   int r = function(args...);
-  tcb::setxid_leave();
+  tcb::setxid_leave(&call);
   return r;
 }
 

@@ -36,6 +36,14 @@ struct MainCall {
 
 ThreadAttr read_attr(const pthread_attr_t* attr) {
   ThreadAttr a{};
+  if (!attr && default_attr_changed()) {
+    pthread_attr_t now;
+    if (pthread_getattr_default_np(&now) == 0) {
+      a = read_attr(&now);
+      pthread_attr_destroy(&now);
+      return a;
+    }
+  }
   if (!attr) {
     a.stack_size = stack::default_size();
     a.guard_size = kPage;

@@ -189,9 +189,10 @@ M* m_adopt_current() {
   M* m = m_make();
   if (!m) return nullptr;
   m->tid = sys::gettid();
-  // glibc knows this kernel thread by the TCB it was born with, which the main G takes along, and by that of the g0.
+  // glibc knows this kernel thread by the TCB it was born with, which the main G takes along; it must not find it by
+  // the g0's as well (tcb/setxid.cpp).
   m->own_tcb = arch::thread_pointer();
-  tcb::set_tid(m->g0->tp, m->tid);
+  tcb::set_tid(m->g0->tp, -1);
   list_m(m);
   arch::make_context(&m->g0->ctx, g0_top(m->stack), [](void* arg) { schedule_loop(static_cast<M*>(arg)); }, m);
   sched.timer_slack = sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);

@@ -24,11 +24,6 @@ struct KernelAction {
 // glibc's. Written by wrap_setxid() before the wrapper can run; constant.
 void (*glibc_handler)(int, siginfo_t*, void*);
 
-// The process's first kernel thread has two TCBs with its tid: main's, which glibc knows it by, and that of its g0. It
-// gets a signal for each of them, unless main itself, running elsewhere, is the caller. They take turns, and since
-// glibc sends again as long as a flag is up, both get theirs. Written by that kernel thread only, with signals blocked.
-bool g0_turn;
-
 // Not inlined: addresses of TLS variables must be taken after the thread pointer has changed.
 GOSHIM_NOINLINE void handle(int sig, siginfo_t* info, void* context) {
   G* g = getg();
@@ -38,10 +33,6 @@ GOSHIM_NOINLINE void handle(int sig, siginfo_t* info, void* context) {
   }
   M* m = g->m.load(std::memory_order_relaxed);
   void* own = m->own_tcb;
-  if (own != m->g0->tp) {
-    if (g0_turn) own = m->g0->tp;
-    g0_turn = !g0_turn;
-  }
   void* interrupted = arch::thread_pointer();
   arch::set_thread_pointer(own);
   glibc_handler(sig, info, context);

@@ -366,13 +366,6 @@ void end_kernel_thread() {
 
 void relink_kernel_thread(void* tp) { link_kernel_thread(list_of(tp)); }
 
-void setxid_enter() {
-  setxids.fetch_add(1, std::memory_order_seq_cst);
-  lock_list();  // links what is pending
-  unlock_list_on();
-}
-
-void setxid_leave() { setxids.fetch_sub(1, std::memory_order_seq_cst); }
 
 void adopt_main(void* tp) {
   if (glibc.rseq_size == 0) return;
@@ -407,6 +400,29 @@ void relink(void* tp) {
   insert_locked(list_of(tp));
   // T2 did not hold while it was off the list.
   if (modules_key() != forked_with) restore_static_tls(tp);
+}
+
+// The call is made on the TCB that glibc's lists hold for this kernel thread: glibc leaves the caller's TCB out when it
+// signals the others, and must reach each kernel thread once, since set*id() done twice is not the same as done once.
+// Not inlined: addresses of TLS variables must be taken anew after the thread pointer has changed.
+GOSHIM_NOINLINE void setxid_enter(SetXid* call) {
+  setxids.fetch_add(1, std::memory_order_seq_cst);
+  lock_list();  // links what is pending; preemption stays off
+  unlock_list();
+  uint64_t all = ~UINT64_C(0);
+  sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &call->mask, sizeof all);
+  call->caller = arch::thread_pointer();
+  G* g = getg();
+  call->own = g ? g->m.load(std::memory_order_relaxed)->own_tcb : call->caller;
+  arch::set_thread_pointer(call->own);
+}
+
+GOSHIM_NOINLINE void setxid_leave(SetXid* call) {
+  arch::set_thread_pointer(call->caller);
+  at<int>(call->caller, glibc.errno_at) = at<int>(call->own, glibc.errno_at);
+  sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &call->mask, nullptr, sizeof call->mask);
+  setxids.fetch_sub(1, std::memory_order_seq_cst);
+  preempt_on();
 }
 
 }  // namespace goshim::tcb

@@ -57,9 +57,16 @@ void end_kernel_thread();
 void relink_kernel_thread(void* tp);
 
 // Around each call of a set*id() function of libc, on a program's thread with preemption on: kernel threads that are
-// being made meanwhile wait until the call can reach them.
-void setxid_enter();
-void setxid_leave();
+// being made meanwhile wait until the call can reach them, and the call runs on the TCB that glibc has for this kernel
+// thread. Between the two nothing but that call may be made; leave() brings errno back. In a blocking region: the call
+// waits for libc's lock.
+struct SetXid {
+  void* caller;
+  void* own;
+  uint64_t mask;
+};
+void setxid_enter(SetXid* call);
+void setxid_leave(SetXid* call);
 
 // Wraps glibc's handler of signal 33 (set*id for all threads), so that it runs on the TCB glibc's lists hold for this
 // kernel thread (M::own_tcb). Called once at start, after learn().
