@@ -144,6 +144,7 @@ void link_kernel_thread(List* l) {
     }
     sys::futex_wait(lock_word(), 2, deadline);
   }
+  sys::futex_wake(lock_word(), 1);  // the wake-up that ended the sleep may have been meant for one who needs the lock
 }
 
 // ---- warm words: malloc's caches and the like, handed from TCBs that end to new ones ----
