@@ -33,8 +33,8 @@ void set_thread_pointer(void* tp);
 
 // A system call that an injected request can stop: does nothing and returns -EINTR if *stop is non-zero at entry, or if
 // interrupt_syscall() catches it before the kernel took it (or after the kernel decided to restart it).
-extern "C" long goshim_syscall_unless(const std::atomic<uint32_t>* stop, long nr, long a, long b, long c, long d, long e,
-                                      long f);
+extern "C" long goshim_syscall_unless(const std::atomic<uint32_t>* stop, long nr, long a, long b, long c, long d,
+                                      long e, long f);
 
 // clone() of a bare kernel thread: shares everything, thread pointer tp, runs fn(arg) on the stack that ends at top.
 // fn must not return. Returns the kernel thread id or -errno. *tid_word holds the id before fn runs, and 0 once the kernel

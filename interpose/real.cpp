@@ -19,9 +19,9 @@ namespace {
 // One loaded object's dynamic symbol table.
 struct Object {
   uintptr_t base;
-  const ElfW(Sym)* symbols;
+  const ElfW(Sym) * symbols;
   const char* strings;
-  const ElfW(Half)* versions;
+  const ElfW(Half) * versions;
   const uint32_t* gnu_hash;
 };
 
@@ -36,7 +36,8 @@ struct Objects {
 bool read_object(const dl_phdr_info* info, Object* o) {
   const ElfW(Dyn)* dyn = nullptr;
   for (int i = 0; i < info->dlpi_phnum; i++) {
-    if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) dyn = reinterpret_cast<const ElfW(Dyn)*>(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+    if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
+      dyn = reinterpret_cast<const ElfW(Dyn)*>(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
   }
   if (!dyn) return false;
   *o = {info->dlpi_addr, nullptr, nullptr, nullptr, nullptr};

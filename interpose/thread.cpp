@@ -125,8 +125,8 @@ static int main_exit_frame(int argc, char** argv, char** envp) {
   exit(0);
 }
 
-GOSHIM_EXPORT int __libc_start_main(int (*main)(int, char**, char**), int argc, char** argv, void (*init)(void), void (*fini)(void),
-                                    void (*rtld_fini)(void), void* stack_end) {
+GOSHIM_EXPORT int __libc_start_main(int (*main)(int, char**, char**), int argc, char** argv, void (*init)(void),
+                                    void (*fini)(void), void (*rtld_fini)(void), void* stack_end) {
   main_call.main = main;
   host.run_thread = run_thread;
   return REAL(__libc_start_main)(main_exit_frame, argc, argv, init, fini, rtld_fini, stack_end);
@@ -176,7 +176,9 @@ GOSHIM_EXPORT int pthread_key_create(pthread_key_t* key, void (*destructor)(void
   return r;
 }
 
-GOSHIM_EXPORT int __pthread_key_create(pthread_key_t* key, void (*destructor)(void*)) { return pthread_key_create(key, destructor); }
+GOSHIM_EXPORT int __pthread_key_create(pthread_key_t* key, void (*destructor)(void*)) {
+  return pthread_key_create(key, destructor);
+}
 
 GOSHIM_EXPORT int pthread_key_delete(pthread_key_t key) {
   key_deleted(key);

@@ -57,8 +57,8 @@ long clone_thread(void* top, void* tp, void (*fn)(void*), void* arg, int* tid_wo
   // clone() does not push a return address, so that after the two pops the child calls fn with an aligned stack.
   *--sp = reinterpret_cast<uintptr_t>(arg);
   *--sp = reinterpret_cast<uintptr_t>(fn);
-  unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
-                        CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+  unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                        CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
   return goshim_clone(flags, sp, tid_word, tid_word, tp);
 }
 

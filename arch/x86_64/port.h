@@ -10,7 +10,10 @@ inline long syscall(long nr, long a = 0, long b = 0, long c = 0, long d = 0, lon
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
   register long r9 asm("r9") = f;
-  asm volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  asm volatile("syscall"
+               : "=a"(ret)
+               : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+               : "rcx", "r11", "memory");
   return ret;
 }
 
@@ -26,7 +29,7 @@ inline uint64_t cycles() { return __builtin_ia32_rdtsc(); }
 
 }  // namespace goshim::arch
 
-#define GOSHIM_EXPORT_JUMP(name, target)                                     \
-  __asm__(".pushsection .text\n.globl " #name "\n.type " #name ", @function\n" \
-          #name ":\n.cfi_startproc\njmp " #target "\n.cfi_endproc\n"       \
+#define GOSHIM_EXPORT_JUMP(name, target)                                                                               \
+  __asm__(".pushsection .text\n.globl " #name "\n.type " #name ", @function\n" #name ":\n.cfi_startproc\njmp " #target \
+          "\n.cfi_endproc\n"                                                                                           \
           ".size " #name ", .-" #name "\n.popsection");

@@ -30,9 +30,10 @@ struct Host {
   void (*pthread_testcancel)();
   int (*pthread_setcancelstate)(int, int*);
   int (*pthread_setcanceltype)(int, int*);
-  void (*call_tls_dtors)();     // destructors of C++ thread_local objects; null in a libc without them
+  void (*call_tls_dtors)();  // destructors of C++ thread_local objects; null in a libc without them
   void* (*run_thread)(void* (*start)(void*), void* arg, void** exit_value);  // interpose/thread.cpp
-  void* (*find)(const char* symbol);  // any loaded object's function or datum (private ones too), not TLS; null if absent
+  void* (*find)(
+      const char* symbol);  // any loaded object's function or datum (private ones too), not TLS; null if absent
   void* (*dlsym)(void*, const char*);  // for TLS symbols of the calling thread
 };
 

@@ -16,7 +16,8 @@ class Lock {
   void lock() {
     uint32_t free = 0;
     // acquire: what the last holder wrote is seen.
-    if (GOSHIM_LIKELY(word_.compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed))) return;
+    if (GOSHIM_LIKELY(word_.compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed)))
+      return;
     lock_slow();
   }
   bool try_lock() {

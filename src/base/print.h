@@ -16,13 +16,13 @@ void message(const char* fmt, ...) __attribute__((format(printf, 1, 2)));
 
 // An invariant that debug builds check (-DGOSHIM_DEBUG).
 #ifdef GOSHIM_DEBUG
-#define GOSHIM_ASSERT(cond) \
-  do { \
+#define GOSHIM_ASSERT(cond)                                                       \
+  do {                                                                            \
     if (!(cond)) ::goshim::fatal("%s:%d: broken: %s", __FILE__, __LINE__, #cond); \
   } while (0)
 #else
 #define GOSHIM_ASSERT(cond) \
-  do { \
+  do {                      \
   } while (0)
 #endif
 

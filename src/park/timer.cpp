@@ -47,9 +47,7 @@ void sift_down(TimerHeap* h, uint32_t i) {
   place(h, i, t);
 }
 
-void set_first(TimerHeap* h) {
-  h->first.store(h->size ? h->slots[0]->when : kForever, std::memory_order_seq_cst);
-}
+void set_first(TimerHeap* h) { h->first.store(h->size ? h->slots[0]->when : kForever, std::memory_order_seq_cst); }
 
 void grow(TimerHeap* h) {
   uint32_t capacity = h->capacity ? h->capacity * 2 : kPage / sizeof(Timer*);

@@ -35,19 +35,19 @@ struct GQueue {
 };
 
 struct Sched {
-  int procs = 0;           // number of Ps; constant after start
-  P* ps = nullptr;         // the Ps; constant after start
+  int procs = 0;    // number of Ps; constant after start
+  P* ps = nullptr;  // the Ps; constant after start
   Nanos started_at = 0;
   int pid = 0;
-  long timer_slack = 0;    // the program's; goshim's own kernel threads have kMTimerSlack
+  long timer_slack = 0;  // the program's; goshim's own kernel threads have kMTimerSlack
 
   // Guards the queues and the idle lists. Taken for a few instructions; never while waiting.
   alignas(kCacheLine) Lock lock;
-  GQueue runq;     // lock
-  GQueue urgent;   // lock: Gs that sysmon made ready; before all others
-  M* idle_m = nullptr;   // lock
-  P* idle_p = nullptr;   // lock
-  int n_idle_m = 0;      // lock
+  GQueue runq;          // lock
+  GQueue urgent;        // lock: Gs that sysmon made ready; before all others
+  M* idle_m = nullptr;  // lock
+  P* idle_p = nullptr;  // lock
+  int n_idle_m = 0;     // lock
 
   // Copies for the fast paths, written under lock, read without (relaxed; the idle protocol makes that safe).
   std::atomic<uint32_t> runq_size{0};
@@ -78,14 +78,14 @@ struct Sched {
   // Pushed under all_lock, with release: fork's child and for_each_g() walk it as it is.
   std::atomic<G*> all_gs{nullptr};
   std::atomic<M*> all_ms{nullptr};  // pushed by CAS
-  std::atomic<uint64_t> ids{1};  // the next id that no P has reserved
-  std::atomic<int> gs_live{0};  // Gs that have not ended, main included
+  std::atomic<uint64_t> ids{1};     // the next id that no P has reserved
+  std::atomic<int> gs_live{0};      // Gs that have not ended, main included
   std::atomic<int> ms{0};
 
   // In the child of a fork (thread/fork.cpp).
-  G* survivor = nullptr;    // the G that forked, null for a foreign thread, until the runtime starts again: then G 1
-  uint64_t first_id = 0;    // other Gs with a lower id were left behind; constant
-  G* orphans = nullptr;     // all_lock: those of them whose stacks may be used again, linked by all_link
+  G* survivor = nullptr;  // the G that forked, null for a foreign thread, until the runtime starts again: then G 1
+  uint64_t first_id = 0;  // other Gs with a lower id were left behind; constant
+  G* orphans = nullptr;   // all_lock: those of them whose stacks may be used again, linked by all_link
 };
 
 extern Sched sched;
@@ -100,18 +100,18 @@ void pay_owed_wake();  // sysmon: what wake_for_ready() left to it
 bool wakes_are_thrifty();
 void startm(P* p, bool spinning);
 void handoffp(P* p);
-void pidle_put(P* p);  // sched.lock held
-P* pidle_get();        // sched.lock held
+void pidle_put(P* p);   // sched.lock held
+P* pidle_get();         // sched.lock held
 void global_put(G* g);  // sched.lock held
 [[noreturn]] void schedule_loop(M* m);
 void wake_poller(Nanos when);
 // Gs that some M found ready, linked by schedlink: queues them all and wakes enough Ms. Preemption off, no P needed.
 void inject_list(GQueue* list);
 
-uint64_t fresh_id();        // preemption off
+uint64_t fresh_id();  // preemption off
 int virtual_tid(uint64_t id);
-G* g_make();  // a G structure without stack and TCB, on the list of all; null when memory is exhausted
-void g_list(G* g);         // puts it on that list
+G* g_make();        // a G structure without stack and TCB, on the list of all; null when memory is exhausted
+void g_list(G* g);  // puts it on that list
 void proc_after_fork_child();
 
 // ---- m.cpp ----

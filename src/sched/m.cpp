@@ -98,9 +98,7 @@ void m_main(void* arg) {
   schedule_loop(m);
 }
 
-bool clone_m(M* m) {
-  return arch::clone_thread(g0_top(m->stack), m->g0->tp, m_main, m, tcb::tid_word(m->g0->tp)) > 0;
-}
+bool clone_m(M* m) { return arch::clone_thread(g0_top(m->stack), m->g0->tp, m_main, m, tcb::tid_word(m->g0->tp)) > 0; }
 
 // The template thread: clones what is wanted, and tries again when the kernel refuses (EAGAIN: a limit on threads).
 void template_main(void*) {
@@ -120,7 +118,8 @@ void template_main(void*) {
     while (!clone_m(m)) {
       if (!told) message("the kernel refuses another thread; going on with fewer");
       told = true;
-      sys::futex_wait(&template_word, template_word.load(std::memory_order_relaxed), sys::nanotime() + 10 * kMillisecond);
+      sys::futex_wait(&template_word, template_word.load(std::memory_order_relaxed),
+                      sys::nanotime() + 10 * kMillisecond);
     }
   }
 }
@@ -194,7 +193,8 @@ M* m_adopt_current() {
   m->own_tcb = arch::thread_pointer();
   tcb::set_tid(m->g0->tp, -1);
   list_m(m);
-  arch::make_context(&m->g0->ctx, g0_top(m->stack), [](void* arg) { schedule_loop(static_cast<M*>(arg)); }, m);
+  arch::make_context(
+      &m->g0->ctx, g0_top(m->stack), [](void* arg) { schedule_loop(static_cast<M*>(arg)); }, m);
   sched.timer_slack = sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
   thread_setup(m->stack);
   return m;

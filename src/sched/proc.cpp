@@ -52,13 +52,13 @@ bool runtime_started;
 
 namespace {
 
-constexpr uint32_t kGlobalTick = 61;   // every 61st slice starts from the global queue, or two Gs could starve it
-constexpr uint32_t kTimerTick = 16;    // quick switches between looks at the clock
-constexpr int kDeadLocal = 64;         // dead Gs a P keeps by kind; half moves when it is full
+constexpr uint32_t kGlobalTick = 61;  // every 61st slice starts from the global queue, or two Gs could starve it
+constexpr uint32_t kTimerTick = 16;   // quick switches between looks at the clock
+constexpr int kDeadLocal = 64;        // dead Gs a P keeps by kind; half moves when it is full
 constexpr uint64_t kIdBatch = 64;
 constexpr int kStealRounds = 4;
 constexpr Nanos kRunnextPause = 3 * kMicrosecond;  // for which a thief leaves a running P's runnext alone
-constexpr uint32_t kFutileWakes = 8;   // wake-ups in vain before ready() becomes thrifty with them
+constexpr uint32_t kFutileWakes = 8;               // wake-ups in vain before ready() becomes thrifty with them
 constexpr uint32_t kThriftyEvery = 64;
 
 uint64_t next_random(P* p) {
@@ -320,7 +320,8 @@ G* steal(M* m, P* p) {
         next = victim->runnext.load(std::memory_order_acquire);
         if (!next) continue;
       }
-      if (victim->runnext.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed)) return next;
+      if (victim->runnext.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed))
+        return next;
     }
   }
   return nullptr;
@@ -365,7 +366,8 @@ G* find_runnable(M* m) {
     P* p = m_p(m);
     Nanos until = run_timers(p);
     if (G* g = urgent_get()) return g;
-    if (p->schedtick.load(std::memory_order_relaxed) % kGlobalTick == 0 && sched.runq_size.load(std::memory_order_relaxed)) {
+    if (p->schedtick.load(std::memory_order_relaxed) % kGlobalTick == 0 &&
+        sched.runq_size.load(std::memory_order_relaxed)) {
       LockGuard guard(sched.lock);
       if (G* g = global_get(p, 1)) return g;
     }
@@ -398,7 +400,8 @@ G* find_runnable(M* m) {
       sched.n_futile.fetch_add(1, std::memory_order_relaxed);
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) || sched.urgent_size.load(std::memory_order_relaxed)) {
+    if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) ||
+        sched.urgent_size.load(std::memory_order_relaxed)) {
       if (idle_p_for(m)) {
         if (was_spinning) start_spinning(m);
         continue;
@@ -449,8 +452,8 @@ void reset_spinning(M* m) {
 // sysmon, which then looks every millisecond. This bends S2, and is safe because the caller's P is running: the G will
 // run there at the latest when the slice ends.
 void wake_for_ready(P* p) {
-  if (sched.n_idle_p.load(std::memory_order_relaxed) != 0 && sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes &&
-      ++p->wakes_skipped % kThriftyEvery != 0) {
+  if (sched.n_idle_p.load(std::memory_order_relaxed) != 0 &&
+      sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes && ++p->wakes_skipped % kThriftyEvery != 0) {
     if (!sched.wake_owed.load(std::memory_order_relaxed)) sched.wake_owed.store(true, std::memory_order_relaxed);
     return;
   }
@@ -540,7 +543,8 @@ void pay_owed_wake() {
 }
 
 void handoffp(P* p) {
-  if (!runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) || sched.urgent_size.load(std::memory_order_relaxed)) {
+  if (!runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) ||
+      sched.urgent_size.load(std::memory_order_relaxed)) {
     startm(p, false);
     return;
   }
@@ -554,7 +558,8 @@ void handoffp(P* p) {
   {
     LockGuard guard(sched.lock);
     bool work = sched.runq.size || sched.urgent.size;
-    bool last = sched.n_idle_p.load(std::memory_order_relaxed) == sched.procs - 1 && sched.last_poll.load(std::memory_order_relaxed) != 0;
+    bool last = sched.n_idle_p.load(std::memory_order_relaxed) == sched.procs - 1 &&
+                sched.last_poll.load(std::memory_order_relaxed) != 0;
     if (!work && !last) {
       p->m.store(nullptr, std::memory_order_relaxed);
       p->status.store(PStatus::Idle, std::memory_order_release);

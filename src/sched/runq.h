@@ -48,7 +48,8 @@ inline G* runq_pop(P* p) {
     uint32_t tail = p->runq_tail.load(std::memory_order_relaxed);
     if (head == tail) return nullptr;
     G* g = p->runq[head % kRunqSize].load(std::memory_order_relaxed);
-    if (p->runq_head.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return g;
+    if (p->runq_head.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_relaxed))
+      return g;
   }
 }
 
@@ -59,7 +60,8 @@ inline uint32_t runq_take_half(P* p, G** batch) {
   uint32_t n = (tail - head) / 2;
   if (n > kRunqBatch) n = kRunqBatch;
   for (uint32_t i = 0; i < n; i++) batch[i] = p->runq[(head + i) % kRunqSize].load(std::memory_order_relaxed);
-  if (n && !p->runq_head.compare_exchange_strong(head, head + n, std::memory_order_acq_rel, std::memory_order_relaxed)) return 0;
+  if (n && !p->runq_head.compare_exchange_strong(head, head + n, std::memory_order_acq_rel, std::memory_order_relaxed))
+    return 0;
   return n;
 }
 
@@ -73,7 +75,8 @@ inline uint32_t runq_grab(P* victim, G** batch) {
     if (n == 0) return 0;
     if (n > kRunqBatch) continue;  // head and tail were not of one moment
     for (uint32_t i = 0; i < n; i++) batch[i] = victim->runq[(head + i) % kRunqSize].load(std::memory_order_relaxed);
-    if (victim->runq_head.compare_exchange_weak(head, head + n, std::memory_order_acq_rel, std::memory_order_relaxed)) return n;
+    if (victim->runq_head.compare_exchange_weak(head, head + n, std::memory_order_acq_rel, std::memory_order_relaxed))
+      return n;
   }
 }
 

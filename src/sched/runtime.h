@@ -122,7 +122,7 @@ struct alignas(kCacheLine) G {
   // -- thread life; see thread/ --
   stack::Stack stack;  // its slot; holds the TCB at the top, and the stack unless the program supplied one
   int kind = 0;        // which dead list it returns to (proc.cpp), -1 for one that is never reused; constant
-  uint64_t id = 0;  // unique for the life of the process; 1 is main
+  uint64_t id = 0;     // unique for the life of the process; 1 is main
   void* (*start)(void*) = nullptr;
   void* arg = nullptr;
   void* result = nullptr;
@@ -142,8 +142,8 @@ struct alignas(kCacheLine) G {
   // -- all Gs ever made, for the dump and for fork; set once, under sched.all_lock --
   G* all_link = nullptr;
   G* slab_next = nullptr;
-  char name[16] = {};      // written by the creator, later under the lock of thread/ident.cpp
-  void* ident = nullptr;   // owned by thread/ident.cpp
+  char name[16] = {};     // written by the creator, later under the lock of thread/ident.cpp
+  void* ident = nullptr;  // owned by thread/ident.cpp
 };
 
 // ---- P ----
@@ -164,9 +164,9 @@ struct alignas(kCacheLine) P {
   P* idle_link = nullptr;      // sched.lock
 
   // Ticks: written by the owner, read by sysmon (relaxed: a missed tick costs one round).
-  std::atomic<uint32_t> schedtick{0};    // every time a G starts a new slice
-  std::atomic<uint32_t> syscalltick{0};  // every blocking region entered
-  std::atomic<bool> region_long{false};  // set at region entry: anyone may take the P at once
+  std::atomic<uint32_t> schedtick{0};     // every time a G starts a new slice
+  std::atomic<uint32_t> syscalltick{0};   // every blocking region entered
+  std::atomic<bool> region_long{false};   // set at region entry: anyone may take the P at once
   std::atomic<bool> region_stale{false};  // sysmon saw this region twice (>= 20 us): anyone may take the P
 
   // Local run queue: a ring with one producer (the owner) and many consumers. tail: written by the owner, release.
@@ -208,18 +208,18 @@ struct alignas(kCacheLine) P {
 // ---- M ----
 
 struct alignas(kCacheLine) M {
-  G* g0 = nullptr;  // constant
-  int id = 0;       // constant
-  int tid = 0;      // kernel thread id; constant once running
+  G* g0 = nullptr;                // constant
+  int id = 0;                     // constant
+  int tid = 0;                    // kernel thread id; constant once running
   std::atomic<G*> curg{nullptr};  // the G it runs; written by itself
   // Its P, or null. Written by itself, and by sysmon that takes the P of an M asleep in an unknown call: the lowest bit
   // (kStealing) then says that sysmon is deciding; the M spins until it is gone (m_p()).
   std::atomic<uintptr_t> p{0};
-  P* next_p = nullptr;  // P handed to a sleeping or new M; written before park_word is
-  P* old_p = nullptr;   // P given up at region entry; itself
-  bool spinning = false;  // looking for work without having any; itself, or who wakes it
-  std::atomic<uint32_t> park_word{0};  // 0 running or to be woken, 1 asleep
-  G* locked_g = nullptr;               // the G locked to this M; itself
+  P* next_p = nullptr;                    // P handed to a sleeping or new M; written before park_word is
+  P* old_p = nullptr;                     // P given up at region entry; itself
+  bool spinning = false;                  // looking for work without having any; itself, or who wakes it
+  std::atomic<uint32_t> park_word{0};     // 0 running or to be woken, 1 asleep
+  G* locked_g = nullptr;                  // the G locked to this M; itself
   std::atomic<bool> preempt_sent{false};  // at most one preemption signal on its way
   // Injection, see inject.cpp. What sysmon knows of the G it wants off this M; sysmon only, but for force.
   G* preempt_g = nullptr;
@@ -227,14 +227,14 @@ struct alignas(kCacheLine) M {
   Nanos preempt_last = 0;
   std::atomic<bool> preempt_force{false};  // even out of libc's text; sysmon sets, the handler reads (relaxed)
   void* spent_area = nullptr;              // saved context that the last restore on this M read; itself
-  M* sched_link = nullptr;                // idle list; sched.lock
-  M* all_link = nullptr;                  // all Ms; set once
-  std::atomic<uint32_t> g0_busy{0};  // what a switch away from g0 clears in place of a G::busy
-  G* handed_g = nullptr;  // the G to run next, left for the g0 by a G that switches to it; itself
-  Nanos seen_asleep = -kSecond;  // when sysmon last found it asleep in a call it does not know; sysmon only
-  bool urgent = false;    // what it readies goes before the queues (sysmon); constant
-  bool ends = false;      // its locked G has ended: the kernel thread is to end; itself
-  char* stack = nullptr;  // mapping that holds g0's stack, the alternate signal stack and the TCB; null for the first
+  M* sched_link = nullptr;                 // idle list; sched.lock
+  M* all_link = nullptr;                   // all Ms; set once
+  std::atomic<uint32_t> g0_busy{0};        // what a switch away from g0 clears in place of a G::busy
+  G* handed_g = nullptr;                   // the G to run next, left for the g0 by a G that switches to it; itself
+  Nanos seen_asleep = -kSecond;            // when sysmon last found it asleep in a call it does not know; sysmon only
+  bool urgent = false;                     // what it readies goes before the queues (sysmon); constant
+  bool ends = false;                       // its locked G has ended: the kernel thread is to end; itself
+  char* stack = nullptr;    // mapping that holds g0's stack, the alternate signal stack and the TCB; null for the first
   void* own_tcb = nullptr;  // the TCB glibc's lists hold for this kernel thread (main's for the first M)
   M* slab_next = nullptr;
 };

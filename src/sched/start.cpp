@@ -74,7 +74,7 @@ const char* runtime_start() {
   G* g = adopt_current_thread();
   if (!g) return "no memory";
   sched.survivor = g;
-  g->result = PTHREAD_CANCELED;  // C5 in thread/cancel.cpp
+  g->result = PTHREAD_CANCELED;             // C5 in thread/cancel.cpp
   g->id = sched.first_id ? 1 : fresh_id();  // the process's first thread is 1
   sched.gs_live.store(1);
   inject_init(options.preempt_signal);

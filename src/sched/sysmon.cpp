@@ -29,11 +29,11 @@ namespace {
 constexpr Nanos kMinSleep = 20 * kMicrosecond;
 constexpr Nanos kMaxSleep = 10 * kMillisecond;
 constexpr Nanos kThriftySleep = kMillisecond;  // while ready() leaves wake-ups to sysmon
-constexpr int kEagerRounds = 50;            // idle rounds before the sleep doubles
+constexpr int kEagerRounds = 50;               // idle rounds before the sleep doubles
 constexpr Nanos kSlice = 10 * kMillisecond;
-constexpr Nanos kHogSlice = kMillisecond;   // what a G may use up when a timer or I/O made another one ready
+constexpr Nanos kHogSlice = kMillisecond;       // what a G may use up when a timer or I/O made another one ready
 constexpr Nanos kHogLeast = 50 * kMicrosecond;  // and the least it is left
-constexpr Nanos kLate = 200 * kMicrosecond;  // a timer that an idle P's M should have run by now
+constexpr Nanos kLate = 200 * kMicrosecond;     // a timer that an idle P's M should have run by now
 constexpr Nanos kSleeper = 100 * kMillisecond;  // for so long a G once found asleep in an unknown call is not preempted
 constexpr Nanos kAwakeAfterWake = 10 * kMillisecond;
 
@@ -125,7 +125,8 @@ bool retake_unknown(P* p, M* m) {
 }
 
 bool others_wait(P* p) {
-  return !runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) || sched.urgent_size.load(std::memory_order_relaxed) ||
+  return !runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) ||
+         sched.urgent_size.load(std::memory_order_relaxed) ||
          p->timers.first.load(std::memory_order_relaxed) <= sys::nanotime();
 }
 

@@ -367,7 +367,6 @@ void end_kernel_thread() {
 
 void relink_kernel_thread(void* tp) { link_kernel_thread(list_of(tp)); }
 
-
 void adopt_main(void* tp) {
   if (glibc.rseq_size == 0) return;
   // The length must be the one it was registered with: 32, or more on newer kernels and libcs.

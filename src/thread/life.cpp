@@ -121,7 +121,7 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
 }
 
 [[noreturn]] void thread_finish(void* value) {
-  G* g = getg();  // null in the child of a fork, where nobody can join
+  G* g = getg();               // null in the child of a fork, where nobody can join
   if (g && g->region_depth) {  // it was unwound out of a function of libc that may block
     g->region_depth = 1;
     region_exit();
@@ -175,7 +175,8 @@ int thread_join(G* g, void** result, Nanos deadline) {
     }
     ParkRequest request{
         .key = &g->life,
-        .validate = [](void* ctx) { return (static_cast<G*>(ctx)->life.load(std::memory_order_acquire) & kExited) == 0; },
+        .validate =
+            [](void* ctx) { return (static_cast<G*>(ctx)->life.load(std::memory_order_acquire) & kExited) == 0; },
         .before_sleep = nullptr,
         .timed_out = nullptr,
         .ctx = g,

@@ -11,17 +11,17 @@ namespace {
 // Thread 3: the M that startm finds asleep, or makes, when the others are on their way.
 struct State {
   // shared
-  int queue = 0;           // Gs in queues
-  int ran = 0;             // Gs run
-  int spinning = 1;        // n_spinning
-  int idle_p = 0;          // P's on the idle list
+  int queue = 0;                                 // Gs in queues
+  int ran = 0;                                   // Gs run
+  int spinning = 1;                              // n_spinning
+  int idle_p = 0;                                // P's on the idle list
   bool asleep[4] = {false, false, false, true};  // on the idle M list
-  bool woken[4] = {};      // handed a P by startm, as a spinning M
+  bool woken[4] = {};                            // handed a P by startm, as a spinning M
   // per thread
   int pc[4] = {0, 10, 10, 18};
   bool is_spinning[4] = {false, true, false, false};
   int to_submit = 2;
-  bool fence = true;       // S3's second look
+  bool fence = true;  // S3's second look
   auto operator<=>(const State&) const = default;
 
   bool start_one() {  // wakep's second half: a P and an M

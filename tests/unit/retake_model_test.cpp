@@ -11,14 +11,14 @@ enum Word { kOwn, kStealing, kNull };
 
 struct State {
   // memory
-  int counter = 0;    // the G's no-preempt counter, as others see it
-  Word p = kOwn;      // m->p
-  bool taken = false; // sysmon has handed the P to somebody
+  int counter = 0;     // the G's no-preempt counter, as others see it
+  Word p = kOwn;       // m->p
+  bool taken = false;  // sysmon has handed the P to somebody
   // the M
   int buffered = -1;  // store buffer: a counter value not yet visible, -1 none
   int m_pc = 0;
   bool uses_p = false;
-  int stays = 0;      // visits to the runtime
+  int stays = 0;  // visits to the runtime
   // sysmon
   int s_pc = 0;
   int tries = 0;
@@ -37,7 +37,7 @@ struct State {
         buffered = 1;
         m_pc = 1;
         return true;
-      case 1:  // read m->p
+      case 1:                              // read m->p
         if (p == kStealing) return false;  // waits
         uses_p = p == kOwn;
         m_pc = 2;
