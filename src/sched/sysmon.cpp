@@ -220,7 +220,13 @@ void preempt_longest(Nanos now) {
   }
   if (!longest || now - longest->seen_sched_when < kHogLeast) return;
   M* m = longest->m.load(std::memory_order_acquire);
-  if (m && !asleep(m->tid)) inject_preempt(m);
+  if (!m) return;
+  // As in slice_is_over(): only what has not slept since the last look, which may have been 20 us ago.
+  long switches = voluntary_switches(m->tid);
+  bool computes = longest->seen_switches == switches;
+  longest->seen_switches = switches;
+  longest->seen_switches_when = now;
+  if (computes && !asleep(m->tid)) inject_preempt(m);
 }
 
 void deep_sleep(Nanos timer) {
