@@ -82,6 +82,7 @@ namespace {
 __attribute__((constructor(101))) void goshim_load() {
   goshim::resolve_real();
   goshim::options_read(environ);
+  if (goshim::options.stats) goshim::stats_open();
 }
 
 __attribute__((destructor)) void goshim_unload() {
