@@ -109,7 +109,6 @@ static void* run_thread(void* (*start)(void*), void* arg, void** exit_value) {
   return *exit_value;
 }
 
-static int main_exit_frame(int argc, char** argv, char** envp);
 static MainCall main_call;
 
 static int main_exit_frame(int argc, char** argv, char** envp) {

@@ -272,9 +272,8 @@ Nanos run_timers(P* p) {
   return timers_run(&p->timers, now);
 }
 
-// Steals for p, whose owner m is. last_round also takes runnext and runs the victims' timers.
-G* steal(M* m, P* p) {
-  (void)m;
+// Steals for p, whose owner the caller is. The last round also takes runnext and runs the victims' timers.
+G* steal(P* p) {
   for (int round = 0; round < kStealRounds; round++) {
     bool last = round == kStealRounds - 1;
     auto procs = static_cast<uint32_t>(sched.procs);
@@ -380,7 +379,7 @@ G* find_runnable(M* m) {
     int idle = sched.n_idle_p.load(std::memory_order_relaxed);
     if (m->spinning || 2 * sched.n_spinning.load(std::memory_order_relaxed) < sched.procs - idle) {
       start_spinning(m);
-      if (G* g = steal(m, p)) return g;
+      if (G* g = steal(p)) return g;
     }
     // Nothing: give the P up.
     {

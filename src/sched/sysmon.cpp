@@ -46,15 +46,22 @@ Nanos cpu_time(int tid) {
   return ts.tv_sec * kSecond + ts.tv_nsec;
 }
 
+// Reads /proc/self/task/<tid>/<name>, terminated; the length, at most size - 1, or not above 0.
+long read_task_file(int tid, const char* name, char* text, size_t size) {
+  char path[32];
+  format(path, sizeof path, "%d/%s", tid, name);
+  long fd = sys::call(SYS_openat, task_dir, path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fd;
+  long n = sys::read(static_cast<int>(fd), text, size - 1);
+  sys::close(static_cast<int>(fd));
+  text[n > 0 ? n : 0] = 0;
+  return n;
+}
+
 // True if the kernel thread sleeps in the kernel.
 bool asleep(int tid) {
-  char path[32];
-  format(path, sizeof path, "%d/stat", tid);
-  long fd = sys::call(SYS_openat, task_dir, path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
   char text[256];
-  long n = sys::read(static_cast<int>(fd), text, sizeof text - 1);
-  sys::close(static_cast<int>(fd));
+  long n = read_task_file(tid, "stat", text, sizeof text);
   // "tid (comm) S ...": comm may hold anything, so the last ')' counts.
   for (long i = n - 1; i >= 0; i--) {
     if (text[i] == ')') return i + 2 < n && (text[i + 2] == 'S' || text[i + 2] == 'D');
@@ -64,15 +71,8 @@ bool asleep(int tid) {
 
 // How often the kernel thread has gone to sleep of its own accord, ever; -1 if that cannot be read.
 long voluntary_switches(int tid) {
-  char path[32];
-  format(path, sizeof path, "%d/status", tid);
-  long fd = sys::call(SYS_openat, task_dir, path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return -1;
   char text[4096];
-  long n = sys::read(static_cast<int>(fd), text, sizeof text - 1);
-  sys::close(static_cast<int>(fd));
-  if (n <= 0) return -1;
-  text[n] = 0;
+  long n = read_task_file(tid, "status", text, sizeof text);
   constexpr char kName[] = "\nvoluntary_ctxt_switches:\t";
   constexpr long kLength = sizeof kName - 1;
   for (long i = 0; i + kLength < n; i++) {
