@@ -3,15 +3,24 @@
 #   make                    build/libgoshim.so
 #   make CXX=clang++        the same with clang, into build-clang/
 #   make DEBUG=1            with the invariants checked, into build-debug/
+#   make ARCH=aarch64       for another processor, into build-aarch64/: library and tests, which `make test` runs emulated
 #
 # Debian packages that a command needs and that are missing are installed first (tests/need).
 
+# The folder of arch/ to build with. Another processor's than this machine's wants Debian's cross compiler and, to run
+# anything, qemu-user.
+MACHINE := $(shell uname -m)
+ARCH ?= $(MACHINE)
+CROSS := $(if $(filter-out $(MACHINE),$(ARCH)),$(ARCH)-linux-gnu)
+ifeq ($(origin CXX),default)
+CXX := $(if $(CROSS),$(CROSS)-)g++
+endif
 CXX_IS_CLANG := $(findstring clang,$(CXX))
 ifeq ($(origin CC),default)
-CC := $(if $(CXX_IS_CLANG),clang,gcc)
+CC := $(if $(CXX_IS_CLANG),clang,$(if $(CROSS),$(CROSS)-)gcc)
 endif
-ARCH ?= $(shell uname -m)
-B ?= build$(if $(CXX_IS_CLANG),-clang)$(if $(DEBUG),-debug)
+EMULATOR := $(if $(CROSS),qemu-$(ARCH) -L /usr/$(CROSS))
+B ?= build$(if $(CROSS),-$(ARCH))$(if $(CXX_IS_CLANG),-clang)$(if $(DEBUG),-debug)
 V ?=
 Q := $(if $(V),,@)
 
@@ -24,9 +33,10 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := lib
 
-INCLUDES := -I. -Isrc
+INCLUDES := -I. -Isrc -DGOSHIM_ARCH=$(ARCH)
 WARNINGS := -Wall -Wextra -Werror
-DEFINES := $(if $(DEBUG),-DGOSHIM_DEBUG)
+VERSION := 0.9.0
+DEFINES := $(if $(DEBUG),-DGOSHIM_DEBUG) -DGOSHIM_VERSION='"$(VERSION)"'
 # No stack protector and no fortified calls: the runtime may call only what tests/rules lists.
 LIB_FLAGS := -std=c++20 -O2 -g -fPIC -fno-exceptions -fno-rtti -fvisibility=hidden -ftls-model=initial-exec \
   -fno-threadsafe-statics -fno-stack-protector -U_FORTIFY_SOURCE -D_GNU_SOURCE $(WARNINGS) $(INCLUDES) $(DEFINES)
@@ -39,17 +49,35 @@ TEST_FLAGS := -std=c++20 -O2 -g -pthread -D_GNU_SOURCE $(WARNINGS) $(DEFINES)
 TEST_C_FLAGS := -std=gnu11 -O2 -g -pthread -D_GNU_SOURCE $(WARNINGS)
 
 RUNTIME_SOURCES := $(wildcard arch/$(ARCH)/*.S arch/$(ARCH)/*.cpp src/*.cpp src/*/*.cpp src/*/*/*.cpp)
-INTERPOSE_SOURCES := $(wildcard interpose/*.cpp interpose/$(ARCH)/*.S)
+INTERPOSE_SOURCES := $(wildcard interpose/*.cpp arch/$(ARCH)/exports/*.S)
 RUNTIME_OBJECTS := $(addprefix $(B)/obj/,$(addsuffix .o,$(RUNTIME_SOURCES)))
 INTERPOSE_OBJECTS := $(addprefix $(B)/obj/,$(addsuffix .o,$(INTERPOSE_SOURCES)))
 LIB := $(B)/libgoshim.so
+
+MULTIARCH := $(shell $(CXX) -print-multiarch)
+LAUNCHER_SOURCES := $(wildcard launcher/*.cpp)
+LAUNCHER_OBJECTS := $(addprefix $(B)/obj/,$(addsuffix .o,$(LAUNCHER_SOURCES)))
+LAUNCHER := $(B)/goshim
+# Parts of the library that the launcher has too: the table of options, and what that needs.
+LAUNCHER_SHARES := $(patsubst %,$(B)/obj/src/%.cpp.o,base/options base/print base/file base/sys trace/totals)
+LAUNCHER_FLAGS := -std=c++20 -O2 -g -D_GNU_SOURCE $(WARNINGS) $(INCLUDES) $(DEFINES) \
+  -DGOSHIM_MULTIARCH='"$(MULTIARCH)"'
+LAUNCHER_LIBS := -ldw -lelf
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+PACKAGING := VERSION=$(VERSION) MULTIARCH=$(MULTIARCH) DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) LIBDIR=$(LIBDIR)
 
 UNIT_SOURCES := $(wildcard tests/unit/*_test.cpp)
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.cpp=%)
 # A unit test whose first lines say `// sanitize: thread` (or `address`, or both) is built and run that way too.
 TSAN_TESTS := $(if $(UNIT_SOURCES),$(patsubst tests/unit/%.cpp,%,$(shell grep -l '^// sanitize:.*thread' $(UNIT_SOURCES))))
 ASAN_TESTS := $(if $(UNIT_SOURCES),$(patsubst tests/unit/%.cpp,%,$(shell grep -l '^// sanitize:.*address' $(UNIT_SOURCES))))
-UNIT_PROGRAMS := $(UNIT_TESTS:%=$(B)/unit/%) $(TSAN_TESTS:%=$(B)/unit-thread/%) $(ASAN_TESTS:%=$(B)/unit-address/%)
+UNIT_PROGRAMS := $(UNIT_TESTS:%=$(B)/unit/%) \
+  $(if $(CROSS),,$(TSAN_TESTS:%=$(B)/unit-thread/%) $(ASAN_TESTS:%=$(B)/unit-address/%))
+# Debian has GoogleTest's libraries for this machine, and its source.
+GTEST_SOURCE := /usr/src/googletest/googletest
+GTEST := $(if $(CROSS),-I$(GTEST_SOURCE)/include $(B)/gtest.a,-lgtest -lgtest_main)
 
 BEHAVIOUR_SOURCES := $(wildcard tests/behaviour/*.c tests/behaviour/*.cpp)
 BEHAVIOUR_LIB_SOURCES := $(wildcard tests/behaviour/lib/*.c tests/behaviour/lib/*.cpp)
@@ -58,28 +86,44 @@ BEHAVIOUR_LIBS := $(patsubst %,$(B)/behaviour/lib%.so,$(basename $(notdir $(BEHA
 
 # ---- commands ----
 
-.PHONY: lib programs test soak demo bench lint format clean help deps need-lib need-test need-demo need-bench need-lint
-lib: $(LIB)
+.PHONY: lib launcher programs test symbols soak soak-io conformance demo bench lint format clean help deps
+.PHONY: install uninstall deb need-deb need-lib need-test need-conformance need-demo need-bench need-lint
+lib: $(LIB) $(if $(CROSS),,$(LAUNCHER) $(LIB)-gdb.py)
+
+launcher: $(LAUNCHER)
 
 programs: $(UNIT_PROGRAMS) $(BEHAVIOUR_PROGRAMS) $(BEHAVIOUR_LIBS)
 
 # A program that does not compile is one failed test, not the end of them.
-test: $(LIB) | need-test
+# What is emulated is slow: fewer modes, and without the tests of tools and of this machine's libc.
+test: lib $(if $(CROSS),,symbols) | need-test
 	$(Q)$(MAKE) --no-print-directory --keep-going programs || true
-	$(Q)tests/run --build $(B) $(TESTFLAGS)
+	$(Q)tests/run --build $(B) $(if $(CROSS),--emulator '$(EMULATOR)' --no-tools --no-native --procs 2 --chaos "" --patience 4) $(TESTFLAGS)
 
-soak: $(LIB) | need-test
+symbols: | need-test
+	$(Q)tests/symbols
+
+soak: lib | need-test
 	$(Q)$(MAKE) --no-print-directory programs
 	$(Q)tests/run --build $(B) --soak $(TESTFLAGS)
+
+# Connections: at least so many in all, so many at once, for so many seconds.
+SOAK_CONNECTIONS ?= 10000 1000 600
+soak-io: $(LIB) | need-test
+	$(Q)$(MAKE) --no-print-directory $(B)/behaviour/io_soak
+	$(Q)LD_PRELOAD=$(abspath $(LIB)) $(B)/behaviour/io_soak $(SOAK_CONNECTIONS)
+
+conformance: $(LIB) | need-conformance
+	$(Q)tests/conformance --build $(B) $(CONFORMANCEFLAGS)
 
 demo: $(LIB) | need-demo
 	$(Q)tests/demo --build $(B)
 
-bench: $(LIB) $(B)/bench/bench
+bench: $(LIB) $(B)/bench/bench $(B)/bench/echo_server $(B)/bench/echo_client $(B)/bench/twin $(B)/bench/trace_cost
 	$(Q)bench/run --build $(B) $(BENCHFLAGS)
 
 FORMATTED := $(wildcard arch/*.h arch/*/*.h arch/*/*.cpp src/*/*.h src/*/*.cpp interpose/*.h interpose/*.cpp \
-  bench/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
+  launcher/*.h launcher/*.cpp bench/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
   tests/behaviour/lib/*.c tests/behaviour/lib/*.cpp)
 TIDIED := $(filter %.cpp,$(RUNTIME_SOURCES) $(INTERPOSE_SOURCES))
 lint: $(TIDIED:%=$(B)/tidy/%) | need-lint
@@ -87,6 +131,16 @@ lint: $(TIDIED:%=$(B)/tidy/%) | need-lint
 	$(Q)! awk 'FNR == 1 || /clang-format on/ { off = 0 } /clang-format off/ { off = 1 } \
 	  !off && length > 120 { print FILENAME ":" FNR ": longer than 120 columns"; bad = 1 } END { exit !bad }' $(FORMATTED)
 	@echo "lint: $(words $(FORMATTED)) files formatted, $(words $(TIDIED)) files tidy"
+
+# To PREFIX (/usr/local), with LIBDIR in it, under DESTDIR: packaging/install tells what and where.
+install: $(LIB) $(LAUNCHER)
+	$(Q)$(PACKAGING) packaging/install $(B)
+
+uninstall:
+	$(Q)$(PACKAGING) packaging/install --remove $(B)
+
+deb: $(LIB) $(LAUNCHER) | need-deb
+	$(Q)$(PACKAGING) packaging/deb $(B)
 
 format: | need-lint
 	$(Q)clang-format -i $(FORMATTED)
@@ -98,8 +152,12 @@ help:
 	@sed -n 's/^#   /  /p' Makefile
 	@echo '  make test               unit and behaviour tests, natively and under goshim; TESTFLAGS="--only NAME --repeat 100"'
 	@echo '  make soak               the behaviour tests in long loops; TESTFLAGS="--repeat 50 --for 600"'
+	@echo '  make soak-io            connections by the thousand for ten minutes; SOAK_CONNECTIONS="10000 1000 600"'
+	@echo '  make conformance        glibc'"'"'s own tests, natively and under goshim; CONFORMANCEFLAGS="--only REGEX --verbose"'
 	@echo '  make bench              natively and under goshim, one table; BENCHFLAGS="--only REGEX --repeat 5"'
 	@echo '  make demo               real programs natively and under goshim'
+	@echo '  make install            to PREFIX (/usr/local), LIBDIR (PREFIX/lib), under DESTDIR; make uninstall'
+	@echo '  make deb                a Debian package, in the build folder'
 	@echo '  make lint | format      clang-format and clang-tidy; format rewrites'
 
 # ---- packages: each command asks for its own, in Debian's names ----
@@ -107,23 +165,28 @@ help:
 COMPILER := $(if $(CXX_IS_CLANG),clang,g++)
 deps: need-lib
 need-lib:
-	$(Q)tests/need $(COMPILER) libc6-dev
+	$(Q)tests/need $(if $(CROSS),g++-$(CROSS),$(COMPILER) libc6-dev libdw-dev nlohmann-json3-dev)
 need-test: need-lib
-	$(Q)tests/need python3 $(if $(UNIT_SOURCES),libgtest-dev)
+	$(Q)tests/need python3 $(if $(UNIT_SOURCES),libgtest-dev) $(if $(CROSS),googletest qemu-user,mandoc dpkg-dev patchelf gdb)
+need-conformance: need-lib
+	$(Q)tests/need python3 gcc g++ glibc-source xz-utils
 need-demo: need-lib
 	$(Q)tests/need python3 xz-utils pigz sysbench
 need-bench: need-lib
 	$(Q)tests/need python3 libbenchmark-dev
+	$(Q)tests/need golang-go || echo 'bench: without the Go twins'
+need-deb: need-lib
+	$(Q)tests/need dpkg-dev
 need-lint: need-lib
 	$(Q)tests/need clang-format clang-tidy
 
 # ---- the library ----
 
+FLAGS_IN_USE = $(CXX) $(LIB_FLAGS) $(LIB_LINK) $(VERSION) / $(CC) $(TEST_FLAGS) $(TEST_C_FLAGS)
 # Changes when the compiler or a flag does; every object hangs on it.
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CXX) $(LIB_FLAGS) $(LIB_LINK) / $(CC) $(TEST_FLAGS) $(TEST_C_FLAGS)' | cmp -s - $@ || \
-	  echo '$(CXX) $(LIB_FLAGS) $(LIB_LINK) / $(CC) $(TEST_FLAGS) $(TEST_C_FLAGS)' > $@
+	@echo '$(FLAGS_IN_USE)' | cmp -s - $@ || echo '$(FLAGS_IN_USE)' > $@
 .PHONY: FORCE
 FORCE:
 
@@ -135,8 +198,23 @@ $(B)/obj/%.o: % $(B)/flags | need-lib
 $(LIB): $(RUNTIME_OBJECTS) $(INTERPOSE_OBJECTS) tests/rules
 	@$(if $(V),,echo "  link $@")
 	$(Q)$(CXX) $(LIB_LINK) -o $@.new $(RUNTIME_OBJECTS) $(INTERPOSE_OBJECTS) -lc -lgcc
-	$(Q)tests/rules $@.new $(RUNTIME_OBJECTS)
+	$(Q)tests/rules $(ARCH) $@.new $(RUNTIME_OBJECTS)
 	$(Q)mv $@.new $@
+
+# Where gdb looks for a library's script.
+$(LIB)-gdb.py: launcher/goshim-gdb.py
+	$(Q)mkdir -p $(@D) && cp $< $@
+
+# ---- the launcher ----
+
+$(B)/obj/launcher/%.o: launcher/% $(B)/flags | need-lib
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  $(CXX) $<")
+	$(Q)$(CXX) $(LAUNCHER_FLAGS) -MMD -MP -c -o $@ $<
+
+$(LAUNCHER): $(LAUNCHER_OBJECTS) $(LAUNCHER_SHARES)
+	@$(if $(V),,echo "  link $@")
+	$(Q)$(CXX) -o $@ $^ $(LAUNCHER_LIBS)
 
 # ---- unit tests: GoogleTest, one program a file, linked with what it uses of the runtime ----
 
@@ -164,15 +242,24 @@ $(eval $(call SANITIZED,address))
 $(B)/obj/runtime.a: $(RUNTIME_OBJECTS)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(B)/unit/%: tests/unit/%.cpp $(B)/obj/runtime.a | need-test
+$(B)/unit/%: tests/unit/%.cpp $(B)/obj/runtime.a $(if $(CROSS),$(B)/gtest.a) | need-test
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  $(CXX) $<")
-	$(Q)$(CXX) $(TEST_FLAGS) $(INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(B)/obj/runtime.a -lgtest -lgtest_main
+	$(Q)$(CXX) $(TEST_FLAGS) $(INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(B)/obj/runtime.a $(GTEST)
 
-# ---- behaviour tests: plain programs that know nothing of goshim; `// libs: a b` links them with -la -lb ----
+$(B)/gtest.a: | need-test
+	@mkdir -p $(@D)
+	$(Q)for part in all _main; do \
+	  $(CXX) -std=c++20 -O2 -I$(GTEST_SOURCE) -I$(GTEST_SOURCE)/include -c -o $@-$$part.o $(GTEST_SOURCE)/src/gtest[-_]$${part#_}.cc || exit; \
+	done
+	$(Q)rm -f $@ && ar rcs $@ $@-all.o $@-_main.o
+
+# ---- behaviour tests: plain programs that know nothing of goshim; `// libs: a b` links them with -la -lb,
+# `// flags: ...` are the compiler's too ----
 
 LIBS_OF = $$(sed -n 's|^// libs:\(.*\)|\1|p' $< | tr ' ' '\n' | sed -n 's/..*/-l&/p')
-BEHAVIOUR_LINK = -MMD -MP -MF $@.d -o $@ $< -L$(B)/behaviour -Wl,-rpath,'$$ORIGIN' $(LIBS_OF) -Wl,--as-needed -lm
+FLAGS_OF = $$(sed -n 's|^// flags:\(.*\)|\1|p' $<)
+BEHAVIOUR_LINK = -MMD -MP -MF $@.d -o $@ $(FLAGS_OF) $< -L$(B)/behaviour -Wl,-rpath,'$$ORIGIN' $(LIBS_OF) -Wl,--as-needed -lm
 
 $(B)/behaviour/%: tests/behaviour/%.cpp $(B)/flags $(BEHAVIOUR_LIBS) | need-test
 	@$(if $(V),,echo "  $(CXX) $<")
@@ -199,6 +286,22 @@ $(B)/bench/bench: bench/bench.cpp $(B)/flags | need-bench
 	@$(if $(V),,echo "  $(CXX) $<")
 	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $< -lbenchmark
 
+$(B)/bench/echo_%: bench/echo_%.cpp $(B)/flags | need-bench
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  $(CXX) $<")
+	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $<
+
+$(B)/bench/trace_cost: bench/trace_cost.cpp $(B)/flags | need-bench
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  $(CXX) $<")
+	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $<
+
+# The Go twins are left out where there is no Go.
+$(B)/bench/twin: bench/go/twin.go | need-bench
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  go $<")
+	$(Q)! command -v go >/dev/null || GO111MODULE=off GOCACHE=$(abspath $(B))/go-cache go build -o $@ $<
+
 # One stamp a file, so that only what changed is looked at again.
 $(B)/tidy/%: % .clang-tidy $(B)/obj/%.o | need-lint
 	@mkdir -p $(@D)
@@ -206,5 +309,5 @@ $(B)/tidy/%: % .clang-tidy $(B)/obj/%.o | need-lint
 	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- $(LIB_FLAGS) 2>$@.log || { grep -v 'warnings generated' $@.log; exit 1; }
 	@touch $@
 
--include $(RUNTIME_OBJECTS:.o=.d) $(INTERPOSE_OBJECTS:.o=.d) $(wildcard $(B)/unit*/*.d $(B)/behaviour/*.d $(B)/bench/*.d)
+-include $(RUNTIME_OBJECTS:.o=.d) $(INTERPOSE_OBJECTS:.o=.d) $(LAUNCHER_OBJECTS:.o=.d) $(wildcard $(B)/unit*/*.d $(B)/behaviour/*.d $(B)/bench/*.d)
 -include $(foreach s,thread address,$(wildcard $(RUNTIME_SOURCES:%=$(B)/obj-$(s)/%.d)))

@@ -13,10 +13,15 @@ struct Context {
 };
 
 // Saves the caller's flow (callee-saved registers, floating-point control state) into *from and resumes *to with
-// thread pointer to_tp. When every word of *from is saved, *from_busy becomes 0 with release order: from then on another
-// kernel thread may resume it. Returns when somebody resumes *from. Precondition: preemption off, so no signal handler
-// of goshim acts between the two halves.
+// thread pointer to_tp. When every word of *from is saved, *from_busy becomes 0 with release order: from then on
+// another kernel thread may resume it. Returns when somebody resumes *from. Precondition: preemption off, so no signal
+// handler of goshim acts between the two halves.
 extern "C" void goshim_switch(Context* from, const Context* to, void* to_tp, std::atomic<uint32_t>* from_busy);
+
+// Between these two in its code the stack is the resumed flow's already, and its thread pointer to_tp, whether set or
+// not yet. For who looks from outside.
+extern "C" const char goshim_switch_middle[] __attribute__((visibility("hidden")));
+extern "C" const char goshim_switch_end[] __attribute__((visibility("hidden")));
 
 // Prepares *c so that the first switch to it calls entry(arg) on the stack that ends at top (16-byte aligned down
 // here), with the floating-point control state of the caller. entry must not return. A backtrace ends there.
@@ -37,9 +42,14 @@ extern "C" long goshim_syscall_unless(const std::atomic<uint32_t>* stop, long nr
                                       long e, long f);
 
 // clone() of a bare kernel thread: shares everything, thread pointer tp, runs fn(arg) on the stack that ends at top.
-// fn must not return. Returns the kernel thread id or -errno. *tid_word holds the id before fn runs, and 0 once the kernel
-// thread has left its stack for good.
+// fn must not return. Returns the kernel thread id or -errno. *tid_word holds the id before fn runs, and 0 once the
+// kernel thread has left its stack for good.
 long clone_thread(void* top, void* tp, void (*fn)(void*), void* arg, int* tid_word);
+
+// A child process that shares the memory of this one and nothing else, ends without a signal, and runs fn(arg) on the
+// stack that ends at top, with the caller's thread pointer. fn makes system calls only, and ends by exec or exit.
+// Returns its id (for wait4 with __WALL) or -errno.
+long clone_process(void* top, void (*fn)(void*), void* arg);
 
 // ---- injection: making an interrupted flow call a routine (see sched/inject.h) ----
 //
@@ -79,27 +89,34 @@ void fail_restarted_syscall(void* area);
 void saved_to_ucontext(const void* area, void* ucontext);
 void ucontext_to_saved(const void* ucontext, void* area);
 // A ucontext of the caller's own registers, for handlers that run at a call and not at an interruption.
-void capture_ucontext(void* ucontext);
+extern "C" void goshim_capture_ucontext(void* ucontext);
 // Runs fn(arg) on the stack that ends at top, and comes back.
 extern "C" void goshim_call_on_stack(void* top, void (*fn)(void*), void* arg);
 // rt_sigaction(2) for a handler of the runtime: the kernel's structure, with the port's own way back from a handler.
 // fn is SIG_DFL, SIG_IGN or a handler of three arguments. Returns what the kernel returns.
 long install_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask);
 
-// vfork(2): returns twice, on one stack, with errno set. Calls goshim_before_vfork() first and then, in the child and in the
-// parent, goshim_after_vfork() with the kernel's answer and what the former returned; its result is returned. Both are
-// provided by thread/fork.cpp.
+// vfork(2): returns twice, on one stack, with errno set. Calls goshim_before_vfork() first and then, in the child and
+// in the parent, goshim_after_vfork() with the kernel's answer and what the former returned; its result is returned.
+// Both are provided by thread/fork.cpp.
 extern "C" int goshim_vfork();
 extern "C" int goshim_before_vfork();
 extern "C" int goshim_after_vfork(long result, int hidden);
+
+// How a thread control block and static TLS lie around the thread pointer.
+//   constexpr bool kTlsAbove      false: [static TLS][tp: struct pthread]  (TLS variant 2)
+//                                 true: [struct pthread][tp: kTcbHead bytes][static TLS]  (variant 1)
+//   constexpr size_t kTcbHead     (both in port.h)
+
+// The kernel's structure for rt_sigaction, in its layout: fields handler (an address), flags, mask, and restorer where
+// there is one.
+//   struct KernelAction                            (in port.h)
 
 // At file scope: exports the function `name`, which is nothing but a jump to the function `target` of this library.
 //   GOSHIM_EXPORT_JUMP(name, target)               (macro, in port.h)
 
 // Hint of a spin loop.
 //   void pause()                                   (inline, in port.h)
-// Orders a read-modify-write before later loads; free where read-modify-write is a full barrier.
-//   void fence_after_rmw()                         (inline, in port.h)
 // The values that libc's pthread_spinlock_t has when free and when held on this processor.
 //   constexpr int kSpinFree, kSpinHeld             (in port.h)
 // A cheap counter for seeds and spin bounds; no unit.
@@ -107,8 +124,9 @@ extern "C" int goshim_after_vfork(long result, int hidden);
 
 }  // namespace goshim::arch
 
-#if defined(__x86_64__)
-#include "arch/x86_64/port.h"
-#else
-#error "goshim has no port to this processor: see arch/arch.h"
-#endif
+// The build names the port: GOSHIM_ARCH is the name of its folder.
+#define GOSHIM_QUOTED(path) #path
+// clang-format off
+#define GOSHIM_PORT(name) GOSHIM_QUOTED(arch/name/port.h)
+// clang-format on
+#include GOSHIM_PORT(GOSHIM_ARCH)

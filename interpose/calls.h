@@ -5,9 +5,23 @@
 
 #include "interpose/real.h"
 #include "net/blocking.h"
+#include "net/descriptor.h"
+#include "net/io.h"
 #include "thread/cancel.h"
 
 namespace goshim {
+
+// Around what closes or overwrites fd.
+class Closing {
+ public:
+  explicit Closing(int fd) : fd_(fd) { record_closing(fd); }
+  ~Closing() { record_closed(fd_); }
+  Closing(const Closing&) = delete;
+  Closing& operator=(const Closing&) = delete;
+
+ private:
+  int fd_;
+};
 
 // A kernel's answer as a function of libc gives it: -1 and errno on failure.
 inline long answer(long r) {

@@ -1,8 +1,9 @@
 // Calls that go to a disk, a device or another process, and functions of libc that ask name services: each blocks its
 // kernel thread, in a blocking region.
+#include "base/own_fd.h"
 #include "interpose/calls.h"
-
 #include "thread/ident.h"
+#include "thread/signal.h"
 
 using namespace goshim;
 
@@ -24,8 +25,10 @@ bool has_mode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) 
 mode_t mode_of(int flags, va_list args) { return has_mode(flags) ? va_arg(args, mode_t) : 0; }
 
 int open_on_g(int dir, const char* path, int flags, mode_t mode) {
-  return static_cast<int>(
+  auto fd = static_cast<int>(
       short_call(OnHandler::Restart, SYS_openat, dir, static_cast<const char*>(Path(path)), flags, mode));
+  record_opened(fd, 0, false);
+  return fd;
 }
 
 #define MODE_OF(flags)                \
@@ -117,14 +120,14 @@ GOSHIM_EXPORT DIR* opendir(const char* path) {
 GOSHIM_EXPORT ssize_t sendfile64(int to, int from, off64_t* at, size_t n) {
   if (!on_g()) return REAL(sendfile64)(to, from, at, n);
   NoCancelPoint not_one;
-  return short_call(OnHandler::Restart, SYS_sendfile, to, from, at, n);
+  return short_call(OnHandler::RestartOut, SYS_sendfile, to, from, at, n);
 }
 
 GOSHIM_EXPORT ssize_t sendfile(int to, int from, off_t* at, size_t n) { return sendfile64(to, from, at, n); }
 
 GOSHIM_EXPORT ssize_t splice(int from, off64_t* from_at, int to, off64_t* to_at, size_t n, unsigned flags) {
   if (!on_g()) return REAL(splice)(from, from_at, to, to_at, n, flags);
-  return short_call(OnHandler::Restart, SYS_splice, from, from_at, to, to_at, n, flags);
+  return short_call(OnHandler::RestartSplice, SYS_splice, from, from_at, to, to_at, n, flags);
 }
 
 GOSHIM_EXPORT ssize_t tee(int from, int to, size_t n, unsigned flags) {
@@ -210,21 +213,26 @@ GOSHIM_EXPORT int flock(int fd, int operation) {
   return static_cast<int>(long_call(OnHandler::Restart, SYS_flock, fd, operation));
 }
 
-static int fcntl_on_g(int fd, int command, void* arg) {
-  if (command == F_SETLKW || command == F_OFD_SETLKW) {
+static int any_fcntl(int fd, int command, void* arg) {
+  if (GOSHIM_UNLIKELY(own_fd(fd))) return static_cast<int>(answer(-EBADF));
+  if (on_g() && (command == F_SETLKW || command == F_OFD_SETLKW))
     return static_cast<int>(long_call(OnHandler::Restart, SYS_fcntl, fd, command, arg));
-  }
-  return REAL(fcntl)(fd, command, arg);
+  int r = REAL(fcntl)(fd, command, arg);
+  if (r < 0) return r;
+  if (command == F_SETFL) {
+    record_status_changed(fd);
+    if (reinterpret_cast<uintptr_t>(arg) & O_DIRECT) record_inexact(fd);  // a pipe in packets
+  } else if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) record_dupped(fd, r);
+  return r;
 }
 
-#define FCNTL(name)                                    \
-  GOSHIM_EXPORT int name(int fd, int command, ...) {   \
-    va_list args;                                      \
-    va_start(args, command);                           \
-    void* arg = va_arg(args, void*);                   \
-    va_end(args);                                      \
-    if (!on_g()) return REAL(fcntl)(fd, command, arg); \
-    return fcntl_on_g(fd, command, arg);               \
+#define FCNTL(name)                                  \
+  GOSHIM_EXPORT int name(int fd, int command, ...) { \
+    va_list args;                                    \
+    va_start(args, command);                         \
+    void* arg = va_arg(args, void*);                 \
+    va_end(args);                                    \
+    return any_fcntl(fd, command, arg);              \
   }
 FCNTL(fcntl)
 FCNTL(fcntl64)
@@ -236,7 +244,7 @@ GOSHIM_EXPORT int lockf64(int fd, int command, off64_t n) {
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_CUR;
   lock.l_len = n;
-  return fcntl_on_g(fd, F_SETLKW, &lock);
+  return any_fcntl(fd, F_SETLKW, &lock);
 }
 
 GOSHIM_EXPORT int lockf(int fd, int command, off_t n) { return lockf64(fd, command, n); }
@@ -248,14 +256,49 @@ GOSHIM_EXPORT int ioctl(int fd, unsigned long request, ...) {
   va_start(args, request);
   void* arg = va_arg(args, void*);
   va_end(args);
-  if (!on_g()) return REAL(ioctl)(fd, request, arg);
-  NoCancelPoint not_one;
-  return static_cast<int>(short_call(OnHandler::Restart, SYS_ioctl, fd, request, arg));
+  int r;
+  if (on_g()) {
+    constexpr unsigned long kTerminals = 'T';
+    NoCancelPoint not_one;
+    auto call = [&] { r = static_cast<int>(short_call(OnHandler::Restart, SYS_ioctl, fd, request, arg)); };
+    if (request >> 8 == kTerminals) {
+      TerminalCall on_terminal;
+      call();
+    } else {
+      call();
+    }
+  } else {
+    r = REAL(ioctl)(fd, request, arg);
+  }
+  if (request == FIONBIO && r >= 0) record_status_changed(fd);
+  return r;
 }
 
 GOSHIM_EXPORT int tcdrain(int fd) {
   if (!on_g()) return REAL(tcdrain)(fd);
+  TerminalCall on_terminal;
   return static_cast<int>(long_call(OnHandler::Restart, SYS_ioctl, fd, TCSBRK, 1));
+}
+
+GOSHIM_EXPORT int tcsetpgrp(int fd, pid_t group) noexcept {
+  TerminalCall on_terminal;
+  return REAL(tcsetpgrp)(fd, group);
+}
+GOSHIM_EXPORT int tcsetattr(int fd, int when, const termios* settings) noexcept {
+  TerminalCall on_terminal;
+  return REAL(tcsetattr)(fd, when, settings);
+}
+GOSHIM_EXPORT int tcflush(int fd, int queue) noexcept {
+  TerminalCall on_terminal;
+  return REAL(tcflush)(fd, queue);
+}
+GOSHIM_EXPORT int tcflow(int fd, int action) noexcept {
+  TerminalCall on_terminal;
+  return REAL(tcflow)(fd, action);
+}
+GOSHIM_EXPORT int tcsendbreak(int fd, int duration) noexcept {
+  TerminalCall on_terminal;
+  return REAL(tcsendbreak)(fd, duration);
 }
 
 GOSHIM_EXPORT ssize_t getrandom(void* buf, size_t n, unsigned flags) {
@@ -310,8 +353,12 @@ GOSHIM_EXPORT ssize_t mq_receive(mqd_t queue, char* message, size_t n, unsigned*
 // ---- children ----
 
 GOSHIM_EXPORT pid_t wait4(pid_t pid, int* status, int options, rusage* usage) {
-  if (!on_g() || (options & WNOHANG)) return REAL(wait4)(pid, status, options, usage);
-  return static_cast<pid_t>(long_call(OnHandler::Restart, SYS_wait4, pid, status, options, usage));
+  if (!on_g()) return REAL(wait4)(pid, status, options, usage);
+  auto r =
+      static_cast<pid_t>((options & WNOHANG) ? short_call(OnHandler::Restart, SYS_wait4, pid, status, options, usage)
+                                             : long_call(OnHandler::Restart, SYS_wait4, pid, status, options, usage));
+  if (r > 0) signal_settle(SIGCHLD);  // the child's end has sent it
+  return r;
 }
 
 GOSHIM_EXPORT pid_t wait3(int* status, int options, rusage* usage) { return wait4(-1, status, options, usage); }
@@ -325,8 +372,12 @@ GOSHIM_EXPORT pid_t wait(int* status) { return wait4(-1, status, 0, nullptr); }
 GOSHIM_EXPORT pid_t __wait(int* status) { return wait4(-1, status, 0, nullptr); }
 
 GOSHIM_EXPORT int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
-  if (!on_g() || (options & WNOHANG)) return REAL(waitid)(type, id, info, options);
-  return static_cast<int>(long_call(OnHandler::Restart, SYS_waitid, type, id, info, options, 0));
+  if (!on_g()) return REAL(waitid)(type, id, info, options);
+  auto r =
+      static_cast<int>((options & WNOHANG) ? short_call(OnHandler::Restart, SYS_waitid, type, id, info, options, 0)
+                                           : long_call(OnHandler::Restart, SYS_waitid, type, id, info, options, 0));
+  if (r == 0) signal_settle(SIGCHLD);
+  return r;
 }
 
 // ---- name services and the log ----
@@ -468,4 +519,9 @@ GOSHIM_EXPORT void __syslog_chk(int priority, int flag, const char* format, ...)
 }
 
 // Waits for the child.
-GOSHIM_EXPORT int pclose(FILE* stream) { return in_region(REAL(pclose), stream); }
+GOSHIM_EXPORT int pclose(FILE* stream) {
+  Closing closing(fileno(stream));
+  int status = in_region(REAL(pclose), stream);
+  if (status != -1 && on_g()) signal_settle(SIGCHLD);
+  return status;
+}

@@ -190,15 +190,28 @@ GOSHIM_EXPORT int sched_getaffinity(pid_t id, size_t size, cpu_set_t* cpus) {
 
 // ---- policies and priorities ----
 
+// The caller's, while priority-ceiling mutexes raise it. Others' are told as raised.
+static bool raised_self(pthread_t t) { return GOSHIM_UNLIKELY(priority_is_raised()) && t == pthread_self(); }
+
 GOSHIM_EXPORT int pthread_setschedparam(pthread_t t, int policy, const sched_param* param) {
+  if (raised_self(t)) {
+    int error = on_g() ? 0 : REAL(pthread_setschedparam)(t, policy, param);  // libc remembers it
+    return error ? error : priority_own_set(policy, param->sched_priority);
+  }
   G* g = g_behind(t);
   if (!g) return REAL(pthread_setschedparam)(t, policy, param);
+  if (thread_has_ended(g)) return ESRCH;
   return policy_set(g, policy, param->sched_priority);
 }
 
 GOSHIM_EXPORT int pthread_getschedparam(pthread_t t, int* policy, sched_param* param) {
+  if (raised_self(t)) {
+    priority_own_get(policy, &param->sched_priority);
+    return 0;
+  }
   G* g = g_behind(t);
   if (!g) return REAL(pthread_getschedparam)(t, policy, param);
+  if (thread_has_ended(g)) return ESRCH;
   policy_get(g, policy, &param->sched_priority);
   return 0;
 }
@@ -206,8 +219,13 @@ GOSHIM_EXPORT int pthread_getschedparam(pthread_t t, int* policy, sched_param* p
 GOSHIM_EXPORT int pthread_setschedprio(pthread_t t, int priority) {
   G* g = g_behind(t);
   if (!g) return REAL(pthread_setschedprio)(t, priority);
+  if (thread_has_ended(g)) return ESRCH;
   int policy;
   int old;
+  if (raised_self(t)) {
+    priority_own_get(&policy, &old);
+    return priority_own_set(policy, priority);
+  }
   policy_get(g, &policy, &old);
   return policy_set(g, policy, priority);
 }
@@ -273,24 +291,10 @@ GOSHIM_EXPORT int nice(int by) {
   return nice_get(getg());
 }
 
-GOSHIM_EXPORT int pthread_getcpuclockid(pthread_t t, clockid_t* clock) {
-  G* g = g_behind(t);
-  if (!g) return REAL(pthread_getcpuclockid)(t, clock);
-  if (g == getg()) {
-    *clock = CLOCK_THREAD_CPUTIME_ID;
-    return 0;
-  }
-  // The kernel's encoding of the clock of one thread's CPU time, as libc has it too.
-  constexpr int kPerThread = 4;
-  constexpr int kSchedulerTime = 2;
-  *clock =
-      static_cast<clockid_t>(~static_cast<unsigned>(kernel_tid(tls_of(g)->tid)) << 3 | kPerThread | kSchedulerTime);
-  return 0;
-}
-
 // ---- state of the kernel thread (D13) ----
 
 GOSHIM_EXPORT int unshare(int flags) {
+  if ((flags & CLONE_FILES) && !own_files()) flags &= ~CLONE_FILES;
   return locked([=] { return REAL(unshare)(flags); });
 }
 

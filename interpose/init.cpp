@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "interpose/real.h"
 #include "trace/schedtrace.h"
+#include "trace/timeline.h"
 
 namespace goshim {
 namespace {
@@ -67,11 +68,15 @@ bool runtime_ensure() {
     return false;
   }
   host.own_stack = own_stack;
+  int before = errno;  // creating a thread leaves it alone
   const char* why = is_go_program() ? "this is a Go program, which has a scheduler of its own" : runtime_start();
   if (why) message("%s; running natively", why);
+  errno = before;
   state.store(why ? State::Native : State::Started, std::memory_order_release);
   return !why;
 }
+
+bool runtime_possible() { return options.enabled && state.load(std::memory_order_acquire) != State::Native; }
 
 void runtime_forget() { state.store(State::Fresh, std::memory_order_release); }
 
@@ -87,6 +92,7 @@ __attribute__((constructor(101))) void goshim_load() {
 
 __attribute__((destructor)) void goshim_unload() {
   if (goshim::options.stats) goshim::stats_line();
+  goshim::timeline_end();
 }
 
 }  // namespace

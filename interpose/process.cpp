@@ -3,9 +3,11 @@
 
 #include <linux/sched.h>
 
+#include "base/host.h"
 #include "base/sys.h"
 #include "interpose/init.h"
 #include "interpose/real.h"
+#include "sync/sharing.h"
 #include "thread/fork.h"
 #include "thread/life.h"
 
@@ -91,6 +93,8 @@ int clone_thread_main(void* arg) {
 
 int clone_any(int (*fn)(void*), void* stack, int flags, void* arg, pid_t* parent_tid, void* tls, pid_t* child_tid) {
   bool copy = (flags & CLONE_VM) == 0;
+  if (flags & CLONE_CHILD_CLEARTID) note_shared(child_tid, sizeof *child_tid);  // the kernel wakes its waiters
+  if (!copy) host.single_threaded = &kNotAlone;
   if (!fn || !stack || (!on_g() && !copy)) return REAL(clone)(fn, stack, flags, arg, parent_tid, tls, child_tid);
   auto top = (reinterpret_cast<uintptr_t>(stack) & ~uintptr_t{15}) - round_up(sizeof(CloneStart), 16);
   auto* start = reinterpret_cast<CloneStart*>(top);
@@ -158,16 +162,22 @@ bool goshim::process_syscall(long nr, const long args[6], long* result) {
       break;
 #endif
     case SYS_clone:
+      if (args[0] & CLONE_CHILD_CLEARTID) note_all_shared();  // which argument names the word differs between ports
+      if (args[0] & CLONE_VM) host.single_threaded = &kNotAlone;
       if ((args[0] & CLONE_VM) || args[1]) return false;
       break;
     case SYS_clone3: {
       auto* wanted = reinterpret_cast<const clone_args*>(args[0]);
+      if (wanted && (wanted->flags & CLONE_CHILD_CLEARTID)) {
+        note_shared(reinterpret_cast<const void*>(wanted->child_tid), sizeof(pid_t));
+      }
+      if (wanted && (wanted->flags & CLONE_VM)) host.single_threaded = &kNotAlone;
       if (!wanted || (wanted->flags & CLONE_VM) || wanted->stack) return false;
       break;
     }
     case SYS_execve:
     case SYS_execveat: {
-      NativeState native;
+      ExecState native;
       *result = sys::call(nr, args[0], args[1], args[2], args[3], args[4]);
       return true;
     }
@@ -209,22 +219,22 @@ void collect_args(char** argv, const char* first, va_list* args) {
 }  // namespace
 
 GOSHIM_EXPORT int execve(const char* path, char* const argv[], char* const envp[]) noexcept {
-  NativeState native;
+  ExecState native;
   return REAL(execve)(path, argv, envp);
 }
 
 GOSHIM_EXPORT int execveat(int dir, const char* path, char* const argv[], char* const envp[], int flags) noexcept {
-  NativeState native;
+  ExecState native;
   return REAL(execveat)(dir, path, argv, envp, flags);
 }
 
 GOSHIM_EXPORT int fexecve(int fd, char* const argv[], char* const envp[]) noexcept {
-  NativeState native;
+  ExecState native;
   return REAL(fexecve)(fd, argv, envp);
 }
 
 GOSHIM_EXPORT int execvpe(const char* file, char* const argv[], char* const envp[]) noexcept {
-  NativeState native;
+  ExecState native;
   return REAL(execvpe)(file, argv, envp);
 }
 

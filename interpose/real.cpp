@@ -141,6 +141,8 @@ void resolve_real() {
 #undef CALL_AS
 #undef OWN
 #undef NATIVE
+  RESOLVE(host.cleanup_push, _pthread_cleanup_push)
+  RESOLVE(host.cleanup_pop, _pthread_cleanup_pop)
   RESOLVE(host.clock_gettime, clock_gettime)
   RESOLVE(host.errno_location, __errno_location)
   RESOLVE(host.pthread_create, pthread_create)
@@ -158,6 +160,7 @@ void resolve_real() {
 #undef RESOLVE
   host.free = reinterpret_cast<void (*)(void*)>(find_any("free"));  // whoever's malloc it is
   host.find = find_any;
+  if (auto* flag = static_cast<const char*>(next_symbol("__libc_single_threaded"))) host.single_threaded = flag;
   real_table.ready = true;
 }
 

@@ -6,7 +6,8 @@
 //   CALL_AS(name, type)        not taken over; REAL(name) is libc's, for goshim's own use
 //   OWN(name)                  defined by goshim, never forwarded
 //   NATIVE(name, reason)       left to libc, with the reason why that is right; makes no code
-// tests/ reads the tables too: a symbol that glibc exports in these families and that no table names fails a test.
+// tests/symbols reads the tables too: a symbol that glibc exports in these families and that no table names fails it.
+// There a NATIVE name may end with a *.
 //
 // Functions here are thin: they pick between REAL(name), when the runtime has not started or the caller is a foreign
 // thread, and one function of src/.

@@ -1,5 +1,5 @@
-// set*id() and the group lists: libc sets them in every kernel thread by a signal; goshim makes sure that no kernel thread
-// is born unseen meanwhile (src/tcb/setxid.cpp).
+// set*id() and the group lists: libc sets them in every kernel thread by a signal; goshim makes sure that no kernel
+// thread is born unseen meanwhile (src/tcb/setxid.cpp).
 #include "interpose/init.h"
 #include "interpose/real.h"
 #include "tcb/tcb.h"

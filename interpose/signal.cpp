@@ -1,11 +1,17 @@
 // Signals: actions, masks, waiting, sending; and the functions that carry a mask from one place to another (jumps,
 // contexts). Before the runtime starts and on foreign threads all of it is libc's; afterwards see src/thread/signal.h.
 #include "thread/signal.h"
-#include "base/clock.h"
-#include "interpose/calls.h"
-#include "sched/inject.h"
+
+#include <sys/syscall.h>
 
 #include <cstring>
+
+#include "base/clock.h"
+#include "interpose/calls.h"
+#include "interpose/signal.h"
+#include "sched/inject.h"
+#include "thread/ident.h"
+#include "thread/timer_target.h"
 
 using namespace goshim;
 
@@ -27,7 +33,7 @@ int failed(int error) {
 int zero_or_failed(int error) { return error ? failed(error) : 0; }
 
 // Actions belong to the process: a foreign thread sets them in the same table. A child of vfork has actions of its own.
-bool own_actions() { return on_g() || (runtime_started && !goshim_tls.owner); }
+bool own_actions() { return on_g() || (runtime_started && !in_vfork_child()); }
 
 int act(int sig, const struct sigaction* action, struct sigaction* old) {
   if (!own_actions()) return REAL(sigaction)(sig, action, old);
@@ -159,7 +165,7 @@ void resume_mask(const ucontext_t* uc) {
 
 }  // namespace
 
-// ---- for x86_64/jumps.S ----
+// ---- for exports/jumps.S of the port ----
 
 #define GOSHIM_NOTE extern "C" __attribute__((visibility("hidden"))) void*
 
@@ -351,12 +357,28 @@ GOSHIM_EXPORT int raise(int sig) noexcept {
 }
 GOSHIM_EXPORT int gsignal(int sig) noexcept { return raise(sig); }
 
+// A thread's id names its process there, as for the kernel.
+static pid_t process_of(pid_t id) { return id >= kFirstVirtualTid && signal_g_of_tid(id) ? sys::getpid() : id; }
+
 GOSHIM_EXPORT int kill(pid_t pid, int sig) noexcept {
-  if (!on_g() || sig == 0 || pid != sys::getpid()) return REAL(kill)(pid, sig);
-  return static_cast<int>(answer(signal_send_process(signal_info(sig, SI_USER))));
+  pid = process_of(pid);
+  if (!on_g() || sig == 0) return REAL(kill)(pid, sig);
+  if (pid == sys::getpid()) return static_cast<int>(answer(signal_send_process(signal_info(sig, SI_USER))));
+  int r = REAL(kill)(pid, sig);
+  if (r == 0 && pid <= 0) signal_settle(sig);  // to a group, which may be the caller's
+  return r;
+}
+
+GOSHIM_EXPORT int killpg(pid_t group, int sig) noexcept { return group < 0 ? failed(EINVAL) : kill(-group, sig); }
+
+GOSHIM_EXPORT int pidfd_send_signal(int pidfd, int sig, siginfo_t* info, unsigned flags) noexcept {
+  int r = REAL(pidfd_send_signal)(pidfd, sig, info, flags);
+  if (r == 0 && on_g()) signal_settle(sig);  // it may be the caller's process
+  return r;
 }
 
 GOSHIM_EXPORT int sigqueue(pid_t pid, int sig, const sigval value) noexcept {
+  pid = process_of(pid);
   if (!on_g() || sig == 0 || pid != sys::getpid()) return REAL(sigqueue)(pid, sig, value);
   siginfo_t info = signal_info(sig, SI_QUEUE);
   info.si_value = value;
@@ -366,6 +388,188 @@ GOSHIM_EXPORT int sigqueue(pid_t pid, int sig, const sigval value) noexcept {
 GOSHIM_EXPORT int tgkill(pid_t pid, pid_t tid, int sig) {
   G* g = on_g() && pid == sys::getpid() ? signal_g_of_tid(tid) : nullptr;
   return g ? zero_or_failed(signal_send(g, signal_info(sig, SI_TKILL))) : REAL(tgkill)(pid, tid, sig);
+}
+
+// ---- timers ----
+//
+// glibc's timer_t is the kernel's number, apart from timers with SIGEV_THREAD, which are its own affair.
+
+namespace {
+
+int timer_number(timer_t timer) { return static_cast<int>(reinterpret_cast<intptr_t>(timer)); }
+
+// A timer whose signal is for one thread, made by create(event, &number).
+template <typename Create, typename Delete>
+int create_for_thread(sigevent* event, Create create, Delete remove) {
+  int tid = event->_sigev_un._tid;
+  G* g = on_g() ? signal_g_of_tid(tid) : nullptr;
+  bool main_to_be = !runtime_started && tid == sys::getpid();
+  int number = 0;
+  if (!g && !main_to_be) return create(event, &number);
+  sigevent sent = *event;
+  if (g) sent._sigev_un._tid = signal_receiver();
+  else sent.sigev_notify = SIGEV_SIGNAL;
+  int r = create(&sent, &number);
+  if (r != 0 || timer_target_set(number, g)) return r;
+  remove(number);
+  return failed(EAGAIN);
+}
+
+}  // namespace
+
+GOSHIM_EXPORT int timer_create(clockid_t clock, sigevent* event, timer_t* timer) noexcept {
+  clock = kernel_clock(clock);
+  if (!event || event->sigev_notify != SIGEV_THREAD_ID) return REAL(timer_create)(clock, event, timer);
+  return create_for_thread(
+      event,
+      [=](sigevent* sent, int* number) {
+        int r = REAL(timer_create)(clock, sent, timer);
+        if (r == 0) *number = timer_number(*timer);
+        return r;
+      },
+      [=](int) {
+        REAL(timer_delete)
+        (*timer);
+      });
+}
+
+// remove() deletes the timer and returns 0 if that worked.
+template <typename Delete>
+static int delete_timer(int number, Delete remove) {
+  int r = remove();
+  if (r != 0 || !on_g()) return r;
+  bool for_thread = timer_target_known(number);
+  signal_settle(0);
+  if (for_thread) timer_target_drop(number);
+  return r;
+}
+
+GOSHIM_EXPORT int timer_delete(timer_t timer) noexcept {
+  return delete_timer(timer_number(timer), [=] { return REAL(timer_delete)(timer); });
+}
+
+GOSHIM_EXPORT int timer_settime(timer_t timer, int flags, const itimerspec* value, itimerspec* old) noexcept {
+  int r = REAL(timer_settime)(timer, flags, value, old);
+  if (r == 0 && on_g() && value->it_value.tv_sec == 0 && value->it_value.tv_nsec == 0) signal_settle(0);
+  return r;
+}
+
+// The interval timers of the process, by `which`: may a signal be on its way when one is set anew?
+namespace {
+
+enum Armed : uint8_t { kUnarmed, kOnce, kRepeats };
+std::atomic<Armed> armed[3];
+constexpr int kTimerSignal[3] = {SIGALRM, SIGVTALRM, SIGPROF};
+
+void timer_set(unsigned which, Armed now, bool ran) {
+  Armed before = armed[which].exchange(now, std::memory_order_relaxed);
+  if (on_g() && (before == kRepeats || (before == kOnce && !ran))) signal_settle(kTimerSignal[which]);
+}
+
+}  // namespace
+
+GOSHIM_EXPORT int setitimer(int which, const itimerval* value, itimerval* old) noexcept {
+  itimerval unasked;
+  if (!old) old = &unasked;
+  int r = REAL(setitimer)(which, value, old);
+  if (r != 0) return r;
+  bool on = value && (value->it_value.tv_sec || value->it_value.tv_usec);
+  bool repeats = on && (value->it_interval.tv_sec || value->it_interval.tv_usec);
+  timer_set(which, !on ? kUnarmed : repeats ? kRepeats : kOnce, old->it_value.tv_sec || old->it_value.tv_usec);
+  return 0;
+}
+
+GOSHIM_EXPORT unsigned alarm(unsigned seconds) noexcept {
+  unsigned left = REAL(alarm)(seconds);
+  timer_set(ITIMER_REAL, seconds ? kOnce : kUnarmed, left != 0);
+  return left;
+}
+
+// ---- system calls ----
+
+bool goshim::signal_syscall(long nr, const long args[6], long* result) {
+  constexpr long kSetSize = sizeof(uint64_t);
+  auto* info = reinterpret_cast<siginfo_t*>(args[3]);
+  long r;
+  switch (nr) {
+    case SYS_rt_sigaction: {
+      // The kernel's structure: handler, flags, restorer, mask.
+      if (args[3] != kSetSize) return false;
+      auto* given = reinterpret_cast<const uint64_t*>(args[1]);
+      auto* before = reinterpret_cast<uint64_t*>(args[2]);
+      struct sigaction next {};
+      struct sigaction old {};
+      if (given) {
+        next.sa_handler = reinterpret_cast<sighandler_t>(given[0]);
+        next.sa_flags = static_cast<int>(given[1]);
+        set_of(given[3], &next.sa_mask);
+      }
+      *result = -signal_action(static_cast<int>(args[0]), given ? &next : nullptr, &old);
+      if (*result == 0 && before) {
+        before[0] = reinterpret_cast<uint64_t>(old.sa_handler);
+        before[1] = static_cast<unsigned>(old.sa_flags);
+        before[2] = 0;
+        before[3] = word_of(&old.sa_mask);
+      }
+      return true;
+    }
+    case SYS_rt_sigpending:
+      if (args[1] != kSetSize) return false;
+      set_of(signal_pending(), reinterpret_cast<sigset_t*>(args[0]));
+      *result = 0;
+      return true;
+    case SYS_rt_sigsuspend:
+      if (args[1] != kSetSize) return false;
+      r = suspend(reinterpret_cast<const sigset_t*>(args[0]));
+      break;
+    case SYS_rt_sigtimedwait:
+      if (args[3] != kSetSize) return false;
+      r = sigtimedwait(reinterpret_cast<const sigset_t*>(args[0]), reinterpret_cast<siginfo_t*>(args[1]),
+                       reinterpret_cast<const timespec*>(args[2]));
+      break;
+    case SYS_sigaltstack:
+      r = sigaltstack(reinterpret_cast<const stack_t*>(args[0]), reinterpret_cast<stack_t*>(args[1]));
+      break;
+    case SYS_rt_sigqueueinfo: {
+      if (args[0] != sys::getpid()) return false;
+      siginfo_t copy = *reinterpret_cast<const siginfo_t*>(args[2]);
+      copy.si_signo = static_cast<int>(args[1]);
+      *result = signal_send_process(copy);
+      return true;
+    }
+    case SYS_kill: r = kill(static_cast<pid_t>(args[0]), static_cast<int>(args[1])); break;
+    case SYS_pidfd_send_signal:
+      *result = sys::call(nr, args[0], args[1], args[2], args[3]);
+      if (*result == 0) signal_settle(static_cast<int>(args[1]));
+      return true;
+    case SYS_rt_tgsigqueueinfo: {
+      G* g = args[0] == sys::getpid() ? signal_g_of_tid(static_cast<int>(args[1])) : nullptr;
+      if (!g) return false;
+      siginfo_t copy = *info;
+      copy.si_signo = static_cast<int>(args[2]);
+      *result = -signal_send(g, copy);
+      return true;
+    }
+    case SYS_timer_create: {
+      auto* event = reinterpret_cast<sigevent*>(args[1]);
+      if (!event || event->sigev_notify != SIGEV_THREAD_ID) return false;
+      r = create_for_thread(
+          event,
+          [=](sigevent* sent, int* number) {
+            long made = sys::call(SYS_timer_create, args[0], sent, args[2]);
+            if (made == 0) *number = *reinterpret_cast<const int*>(args[2]);
+            return static_cast<int>(answer(made));
+          },
+          [](int number) { sys::call(SYS_timer_delete, number); });
+      break;
+    }
+    case SYS_timer_delete:
+      *result = delete_timer(static_cast<int>(args[0]), [=] { return static_cast<int>(sys::call(nr, args[0])); });
+      return true;
+    default: return false;
+  }
+  *result = r == -1 ? -errno : r;
+  return true;
 }
 
 // ---- jumps ----

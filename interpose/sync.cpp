@@ -1,5 +1,5 @@
-// Mutexes, conditions, reader-writer locks, barriers, spin locks, once, semaphores; POSIX and C11 names. Private objects
-// go to src/sync, by any thread and at any time; process-shared ones to libc, in a blocking region.
+// Mutexes, conditions, reader-writer locks, barriers, spin locks, once, semaphores; POSIX and C11 names. Private
+// objects go to src/sync, by any thread and at any time; process-shared ones to libc, in a blocking region.
 #include "interpose/sync.h"
 
 #include "base/host.h"
@@ -15,6 +15,7 @@
 #include "sync/semaphore.h"
 #include "sync/shared.h"
 #include "sync/spin.h"
+#include "thread/cancel.h"
 
 using namespace goshim;
 
@@ -24,7 +25,8 @@ bool known_clock(clockid_t clock) { return clock == CLOCK_REALTIME || clock == C
 
 // -- process-shared ones --
 
-// libc's function in a region; a G whose object must know the kernel thread stays locked to it while it holds the object.
+// libc's function in a region; a G whose object must know the kernel thread stays locked to it while it holds the
+// object.
 template <typename Call>
 int in_region(Call call) {
   Region region(RegionClass::Long);
@@ -39,6 +41,19 @@ int shared_lock(Call call) {
   return as_kernel_thread(call, locked, never);
 }
 
+constexpr timespec kFar = {INT64_C(1) << 33, 0};
+
+// The same for a lock that call(end) waits for, until `at` if that is not null; handlers run meanwhile.
+template <typename Call>
+int shared_lock_until(clockid_t clock, const timespec* at, Call call) {
+  for (;;) {
+    timespec end = at ? *at : kFar;
+    int result = as_kernel_thread([&] { return call(&end); }, locked, never, {&end, kInterruptSignal});
+    if (result != ETIMEDOUT) return result;
+    if (at && Deadline::of(clock, at).passed()) return result;
+  }
+}
+
 template <typename Call>
 int shared_unlock(Call call) {
   return as_kernel_thread(call, never, [](int result) { return result == 0 || result == ENOTRECOVERABLE; });
@@ -51,8 +66,19 @@ bool knows_owner(const pthread_mutex_t* m) {
                          (kind & kTypeMask) == PTHREAD_MUTEX_ERRORCHECK);
 }
 
-template <typename Call>
-GOSHIM_COLD int shared_mutex_lock(const pthread_mutex_t* m, Call call) {
+GOSHIM_COLD int shared_mutex_lock(pthread_mutex_t* m) {
+  if (!knows_owner(m)) return in_region([m] { return REAL(pthread_mutex_lock)(m); });
+  return shared_lock_until(CLOCK_REALTIME, nullptr,
+                           [m](timespec* end) { return REAL(pthread_mutex_timedlock)(m, end); });
+}
+
+GOSHIM_COLD int shared_mutex_lock_until(pthread_mutex_t* m, clockid_t clock, const timespec* at) {
+  auto call = [=](const timespec* end) { return REAL(pthread_mutex_clocklock)(m, clock, end); };
+  return knows_owner(m) ? shared_lock_until(clock, at, call) : in_region([=] { return call(at); });
+}
+
+GOSHIM_COLD int shared_mutex_trylock(pthread_mutex_t* m) {
+  auto call = [m] { return REAL(pthread_mutex_trylock)(m); };
   return knows_owner(m) ? shared_lock(call) : in_region(call);
 }
 
@@ -61,15 +87,22 @@ GOSHIM_COLD int shared_mutex_unlock(pthread_mutex_t* m) {
   return knows_owner(m) ? shared_unlock(call) : call();
 }
 
+GOSHIM_COLD int shared_rdlock_until(pthread_rwlock_t* l, clockid_t clock, const timespec* at) {
+  return shared_lock_until(clock, at, [=](timespec* end) { return REAL(pthread_rwlock_clockrdlock)(l, clock, end); });
+}
+
+GOSHIM_COLD int shared_wrlock_until(pthread_rwlock_t* l, clockid_t clock, const timespec* at) {
+  return shared_lock_until(clock, at, [=](timespec* end) { return REAL(pthread_rwlock_clockwrlock)(l, clock, end); });
+}
+
 const CondMutex kSharedMutex = {
     .unlock = shared_mutex_unlock,
-    .lock_after_wait = [](pthread_mutex_t* m,
-                          uint32_t) { return shared_mutex_lock(m, [m] { return REAL(pthread_mutex_lock)(m); }); },
+    .lock_after_wait = [](pthread_mutex_t* m, uint32_t) { return shared_mutex_lock(m); },
     .requeue = false,
 };
 
-// A wait on a process-shared cond with a private mutex, which libc does not know: slices of a wait with a mutex of our own,
-// each of which the program sees as a spurious wake-up.
+// A wait on a process-shared cond with a private mutex, which libc does not know: slices of a wait with a mutex of our
+// own, each of which the program sees as a spurious wake-up.
 int shared_cond_private_mutex(pthread_cond_t* c, pthread_mutex_t* m, const Deadline* deadline) {
   constexpr Nanos kSlice = kMillisecond;
   if (int error = mutex_unlock_error(mutex_of(m))) return error;
@@ -89,8 +122,17 @@ GOSHIM_COLD int shared_cond_wait(pthread_cond_t* c, pthread_mutex_t* m, clockid_
     Deadline deadline = at ? Deadline::of(clock, at) : Deadline{};
     return shared_cond_private_mutex(c, m, at ? &deadline : nullptr);
   }
-  auto call = [=] { return at ? REAL(pthread_cond_clockwait)(c, m, clock, at) : REAL(pthread_cond_wait)(c, m); };
-  return knows_owner(m) ? as_kernel_thread(call, never, never) : in_region(call);
+  if (!knows_owner(m)) {
+    return in_region(
+        [=] { return at ? REAL(pthread_cond_clockwait)(c, m, clock, at) : REAL(pthread_cond_wait)(c, m); });
+  }
+  thread_test_cancel();
+  timespec end = at ? *at : kFar;
+  int result = as_kernel_thread([&] { return REAL(pthread_cond_clockwait)(c, m, clock, &end); }, never, never,
+                                {&end, kInterruptSignal | kInterruptCancel});
+  thread_test_cancel();  // the mutex is held again
+  if (result != ETIMEDOUT || (at && Deadline::of(clock, at).passed())) return result;
+  return 0;  // a handler has run: to the program a spurious wake-up
 }
 
 // -- private robust mutexes of foreign threads --
@@ -134,7 +176,7 @@ int wait_until(pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock, const tim
 int read_until(pthread_rwlock_t* l, clockid_t clock, const timespec* at) {
   chaos();
   if (!known_clock(clock)) return EINVAL;
-  if (rwlock_is_shared(l)) return shared_lock([=] { return REAL(pthread_rwlock_clockrdlock)(l, clock, at); });
+  if (rwlock_is_shared(l)) return shared_rdlock_until(l, clock, at);
   Deadline deadline = Deadline::of(clock, at);
   return rwlock_read(l, &deadline);
 }
@@ -142,7 +184,7 @@ int read_until(pthread_rwlock_t* l, clockid_t clock, const timespec* at) {
 int write_until(pthread_rwlock_t* l, clockid_t clock, const timespec* at) {
   chaos();
   if (!known_clock(clock)) return EINVAL;
-  if (rwlock_is_shared(l)) return shared_lock([=] { return REAL(pthread_rwlock_clockwrlock)(l, clock, at); });
+  if (rwlock_is_shared(l)) return shared_wrlock_until(l, clock, at);
   Deadline deadline = Deadline::of(clock, at);
   return rwlock_write(l, &deadline);
 }
@@ -192,34 +234,44 @@ GOSHIM_EXPORT int pthread_mutex_destroy(pthread_mutex_t* m) {
   return mutex_is_shared(m) ? REAL(pthread_mutex_destroy)(m) : mutex_destroy(mutex_of(m));
 }
 
-GOSHIM_EXPORT int pthread_mutex_lock(pthread_mutex_t* m) {
+GOSHIM_NOINLINE static int mutex_lock_any(pthread_mutex_t* m) {
   chaos();
-  if (GOSHIM_UNLIKELY(mutex_is_shared(m))) return shared_mutex_lock(m, [m] { return REAL(pthread_mutex_lock)(m); });
+  if (GOSHIM_UNLIKELY(mutex_is_shared(m))) return shared_mutex_lock(m);
   return watched(m, mutex_lock(mutex_of(m)));
 }
 
+GOSHIM_EXPORT int pthread_mutex_lock(pthread_mutex_t* m) {
+  if (GOSHIM_LIKELY(!chaos_on && mutex_lock_fast(mutex_of(m)))) return 0;
+  return mutex_lock_any(m);
+}
+
 GOSHIM_EXPORT int pthread_mutex_trylock(pthread_mutex_t* m) {
-  if (GOSHIM_UNLIKELY(mutex_is_shared(m))) return shared_mutex_lock(m, [m] { return REAL(pthread_mutex_trylock)(m); });
+  if (GOSHIM_UNLIKELY(mutex_is_shared(m))) return shared_mutex_trylock(m);
   return watched(m, mutex_trylock(mutex_of(m)));
 }
 
 GOSHIM_EXPORT int pthread_mutex_timedlock(pthread_mutex_t* m, const timespec* at) {
   chaos();
-  if (mutex_is_shared(m)) return shared_mutex_lock(m, [=] { return REAL(pthread_mutex_timedlock)(m, at); });
+  if (mutex_is_shared(m)) return shared_mutex_lock_until(m, CLOCK_REALTIME, at);
   return lock_until(m, CLOCK_REALTIME, at);
 }
 
 GOSHIM_EXPORT int pthread_mutex_clocklock(pthread_mutex_t* m, clockid_t clock, const timespec* at) {
   chaos();
   if (!known_clock(clock)) return EINVAL;
-  if (mutex_is_shared(m)) return shared_mutex_lock(m, [=] { return REAL(pthread_mutex_clocklock)(m, clock, at); });
+  if (mutex_is_shared(m)) return shared_mutex_lock_until(m, clock, at);
   return lock_until(m, clock, at);
 }
 
-GOSHIM_EXPORT int pthread_mutex_unlock(pthread_mutex_t* m) {
+GOSHIM_NOINLINE static int mutex_unlock_any(pthread_mutex_t* m) {
   chaos();
   if (GOSHIM_UNLIKELY(mutex_is_shared(m))) return shared_mutex_unlock(m);
   return mutex_unlock(mutex_of(m));
+}
+
+GOSHIM_EXPORT int pthread_mutex_unlock(pthread_mutex_t* m) {
+  if (GOSHIM_LIKELY(!chaos_on && mutex_unlock_fast(mutex_of(m)))) return 0;
+  return mutex_unlock_any(m);
 }
 
 GOSHIM_EXPORT int pthread_mutex_consistent(pthread_mutex_t* m) {
@@ -252,7 +304,9 @@ GOSHIM_EXPORT void mtx_destroy(mtx_t* m) { pthread_mutex_destroy(posix(m)); }
 // -- conditions --
 
 GOSHIM_EXPORT int pthread_cond_destroy(pthread_cond_t* c) {
-  return cond_is_shared(c) ? REAL(pthread_cond_destroy)(c) : 0;
+  if (cond_is_shared(c)) return REAL(pthread_cond_destroy)(c);
+  cond_destroy(cond_of(c));
+  return 0;
 }
 
 GOSHIM_EXPORT int pthread_cond_signal(pthread_cond_t* c) {
@@ -295,13 +349,13 @@ GOSHIM_EXPORT void cnd_destroy(cnd_t* c) { pthread_cond_destroy(posix(c)); }
 
 GOSHIM_EXPORT int pthread_rwlock_rdlock(pthread_rwlock_t* l) {
   chaos();
-  if (GOSHIM_UNLIKELY(rwlock_is_shared(l))) return shared_lock([l] { return REAL(pthread_rwlock_rdlock)(l); });
+  if (GOSHIM_UNLIKELY(rwlock_is_shared(l))) return shared_rdlock_until(l, CLOCK_REALTIME, nullptr);
   return rwlock_read(l, nullptr);
 }
 
 GOSHIM_EXPORT int pthread_rwlock_wrlock(pthread_rwlock_t* l) {
   chaos();
-  if (GOSHIM_UNLIKELY(rwlock_is_shared(l))) return shared_lock([l] { return REAL(pthread_rwlock_wrlock)(l); });
+  if (GOSHIM_UNLIKELY(rwlock_is_shared(l))) return shared_wrlock_until(l, CLOCK_REALTIME, nullptr);
   return rwlock_write(l, nullptr);
 }
 

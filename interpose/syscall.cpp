@@ -4,8 +4,11 @@
 
 #include "interpose/calls.h"
 #include "interpose/process.h"
+#include "interpose/signal.h"
 #include "interpose/sync.h"
 #include "interpose/times.h"
+#include "sync/shared.h"
+#include "sync/sharing.h"
 #include "thread/ident.h"
 #include "thread/life.h"
 
@@ -25,41 +28,49 @@ template <typename R>
 long from_errno(R r) {
   return r == R(-1) ? -errno : static_cast<long>(r);
 }
+long from_errno(void* p) { return p == MAP_FAILED ? -errno : reinterpret_cast<long>(p); }
+
+// Calls of any thread that make or end a mapping. False if nr is none.
+bool as_mapping(long nr, Args a, long* r) {
+  auto* at = pointer<void>(a[0]);
+  auto length = static_cast<size_t>(a[1]);
+  switch (nr) {
+    case SYS_mmap:
+      *r = from_errno(mmap(at, length, static_cast<int>(a[2]), static_cast<int>(a[3]), static_cast<int>(a[4]), a[5]));
+      return true;
+    case SYS_munmap: *r = from_errno(munmap(at, length)); return true;
+    case SYS_mremap:
+      *r = from_errno(mremap(at, length, static_cast<size_t>(a[2]), static_cast<int>(a[3]), pointer<void>(a[4])));
+      return true;
+    case SYS_shmat:
+      *r = from_errno(shmat(static_cast<int>(a[0]), pointer<const void>(a[1]), static_cast<int>(a[2])));
+      return true;
+    case SYS_shmdt: *r = from_errno(shmdt(at)); return true;
+    default: return false;
+  }
+}
 
 // A call that blocks: how long, and what becomes of it when a handler has run. False for other calls.
 bool is_blocking(long nr, Args a, RegionClass* c, OnHandler* rule) {
   *c = RegionClass::Short;
   *rule = OnHandler::Restart;
   switch (nr) {
-    case SYS_read:
-    case SYS_write:
     case SYS_pread64:
     case SYS_pwrite64:
-    case SYS_readv:
-    case SYS_writev:
     case SYS_preadv:
     case SYS_pwritev:
-    case SYS_preadv2:
-    case SYS_pwritev2:
-    case SYS_sendfile:
-    case SYS_splice:
     case SYS_tee:
     case SYS_vmsplice:
-    case SYS_ioctl:
     case SYS_getrandom: return true;
-    case SYS_recvfrom:
-    case SYS_recvmsg:
-    case SYS_recvmmsg:
-    case SYS_sendto:
-    case SYS_sendmsg:
-    case SYS_sendmmsg: *rule = OnHandler::RestartSocket; return true;
+    case SYS_preadv2: *rule = OnHandler::RestartIn; return true;
+    case SYS_pwritev2:
+    case SYS_sendfile: *rule = OnHandler::RestartOut; return true;
+    case SYS_splice: *rule = OnHandler::RestartSplice; return true;
     default: break;
   }
   *c = RegionClass::Long;
   switch (nr) {
-    case SYS_accept:
-    case SYS_accept4:
-    case SYS_connect: *rule = OnHandler::RestartSocket; return true;
+    case SYS_connect: *rule = OnHandler::RestartOut; return true;
     case SYS_copy_file_range:
     case SYS_fsync:
     case SYS_fdatasync:
@@ -73,7 +84,6 @@ bool is_blocking(long nr, Args a, RegionClass* c, OnHandler* rule) {
     case SYS_mq_timedreceive:
     case SYS_wait4:
     case SYS_waitid: return true;
-    case SYS_fcntl: return a[1] == F_SETLKW || a[1] == F_OFD_SETLKW;
     case SYS_msgrcv:
     case SYS_msgsnd:
 #ifdef SYS_semop
@@ -100,14 +110,34 @@ bool as_function(long nr, Args a, long* r) {
   auto fd = static_cast<int>(a[0]);
   auto n = static_cast<int>(a[2]);
   switch (nr) {
+    case SYS_set_tid_address:  // the word is libc's, which joins by it
     case SYS_gettid: *r = gettid(); return true;
+    case SYS_get_robust_list:
+      if (fd != 0 && fd != gettid()) return false;
+      *pointer<void*>(a[1]) = robust_list_of(getg());
+      *pointer<size_t>(a[2]) = kRobustListSize;
+      *r = 0;
+      return true;
+    case SYS_set_robust_list:
+      *r = 0;
+      if (pointer<void>(a[0]) == robust_list_of(getg()) && static_cast<size_t>(a[1]) == kRobustListSize) return true;
+      note_all_shared();  // the kernel wakes the waiters of an owner that has ended
+      return false;
     case SYS_sched_yield: *r = sched_yield(); return true;
     case SYS_nanosleep: *r = from_errno(nanosleep(pointer<const timespec>(a[0]), pointer<timespec>(a[1]))); return true;
     case SYS_clock_nanosleep:
       *r = -clock_nanosleep(static_cast<clockid_t>(a[0]), static_cast<int>(a[1]), pointer<const timespec>(a[2]),
                             pointer<timespec>(a[3]));
       return true;
-#ifdef SYS_poll
+    case SYS_clock_gettime:
+      *r = from_errno(clock_gettime(static_cast<clockid_t>(a[0]), pointer<timespec>(a[1])));
+      return true;
+    case SYS_clock_getres:
+      *r = from_errno(clock_getres(static_cast<clockid_t>(a[0]), pointer<timespec>(a[1])));
+      return true;
+    case SYS_getrusage: *r = from_errno(getrusage(static_cast<__rusage_who_t>(fd), pointer<rusage>(a[1]))); return true;
+#ifdef SYS_poll  // older names, which newer ports of Linux do not have
+    case SYS_dup2: *r = from_errno(dup2(fd, static_cast<int>(a[1]))); return true;
     case SYS_poll: *r = from_errno(poll(pointer<pollfd>(a[0]), static_cast<nfds_t>(a[1]), n)); return true;
     case SYS_select:
       *r = from_errno(
@@ -123,12 +153,12 @@ bool as_function(long nr, Args a, long* r) {
 #endif
     case SYS_openat: *r = from_errno(openat(fd, pointer<const char>(a[1]), n, static_cast<mode_t>(a[3]))); return true;
     case SYS_ppoll:
-      *r = blocking_poll(pointer<pollfd>(a[0]), static_cast<nfds_t>(a[1]), pointer<timespec>(a[2]),
-                         pointer<const uint64_t>(a[4] == 8 ? a[3] : 0));
+      *r = io_poll(pointer<pollfd>(a[0]), static_cast<nfds_t>(a[1]), pointer<timespec>(a[2]),
+                   pointer<const uint64_t>(a[4] == 8 ? a[3] : 0));
       return true;
     case SYS_pselect6:
-      *r = blocking_select(fd, pointer<fd_set>(a[1]), pointer<fd_set>(a[2]), pointer<fd_set>(a[3]),
-                           pointer<timespec>(a[4]), reinterpret_cast<const uint64_t*>(packed_signals(a[5])));
+      *r = io_select(fd, pointer<fd_set>(a[1]), pointer<fd_set>(a[2]), pointer<fd_set>(a[3]), pointer<timespec>(a[4]),
+                     reinterpret_cast<const uint64_t*>(packed_signals(a[5])));
       return true;
     case SYS_epoll_pwait:
       *r = from_errno(epoll_pwait(fd, pointer<epoll_event>(a[1]), n, static_cast<int>(a[3]), signals(a[4], a[5])));
@@ -138,6 +168,42 @@ bool as_function(long nr, Args a, long* r) {
           epoll_pwait2(fd, pointer<epoll_event>(a[1]), n, pointer<const timespec>(a[3]), signals(a[4], a[5])));
       return true;
     case SYS_close: *r = from_errno(close(fd)); return true;
+    case SYS_read: *r = io_read(fd, pointer<void>(a[1]), static_cast<size_t>(a[2])); return true;
+    case SYS_write: *r = io_write(fd, pointer<const void>(a[1]), static_cast<size_t>(a[2])); return true;
+    case SYS_readv: *r = io_readv(fd, pointer<const iovec>(a[1]), n); return true;
+    case SYS_writev: *r = io_writev(fd, pointer<const iovec>(a[1]), n); return true;
+    case SYS_recvfrom:
+      *r = io_recv(fd, pointer<void>(a[1]), static_cast<size_t>(a[2]), static_cast<int>(a[3]), pointer<sockaddr>(a[4]),
+                   pointer<socklen_t>(a[5]));
+      return true;
+    case SYS_recvmsg: *r = io_recvmsg(fd, pointer<msghdr>(a[1]), n); return true;
+    case SYS_recvmmsg:
+      *r = io_recvmmsg(fd, pointer<mmsghdr>(a[1]), static_cast<unsigned>(n), static_cast<int>(a[3]),
+                       pointer<timespec>(a[4]));
+      return true;
+    case SYS_sendto:
+      *r = io_send(fd, pointer<const void>(a[1]), static_cast<size_t>(a[2]), static_cast<int>(a[3]),
+                   pointer<const sockaddr>(a[4]), static_cast<socklen_t>(a[5]));
+      return true;
+    case SYS_sendmsg: *r = from_errno(sendmsg(fd, pointer<const msghdr>(a[1]), n)); return true;
+    case SYS_sendmmsg:
+      *r = from_errno(sendmmsg(fd, pointer<mmsghdr>(a[1]), static_cast<unsigned>(n), static_cast<int>(a[3])));
+      return true;
+    case SYS_accept: *r = io_accept(fd, pointer<sockaddr>(a[1]), pointer<socklen_t>(a[2]), 0); return true;
+    case SYS_accept4:
+      *r = io_accept(fd, pointer<sockaddr>(a[1]), pointer<socklen_t>(a[2]), static_cast<int>(a[3]));
+      return true;
+    case SYS_dup: *r = from_errno(dup(fd)); return true;
+    case SYS_dup3: *r = from_errno(dup3(fd, static_cast<int>(a[1]), n)); return true;
+    case SYS_close_range:
+      *r = from_errno(close_range(static_cast<unsigned>(a[0]), static_cast<unsigned>(a[1]), n));
+      return true;
+    case SYS_fcntl: *r = from_errno(fcntl(fd, static_cast<int>(a[1]), a[2])); return true;
+    case SYS_setsockopt:
+      *r = from_errno(
+          setsockopt(fd, static_cast<int>(a[1]), n, pointer<const void>(a[3]), static_cast<socklen_t>(a[4])));
+      return true;
+    case SYS_ioctl: *r = from_errno(ioctl(fd, static_cast<unsigned long>(a[1]), a[2])); return true;
     case SYS_prctl: *r = from_errno(prctl(fd, a[1], a[2], a[3], a[4])); return true;
     case SYS_tgkill: *r = from_errno(tgkill(fd, static_cast<pid_t>(a[1]), n)); return true;
     case SYS_tkill: *r = from_errno(tgkill(getpid(), fd, static_cast<int>(a[1]))); return true;
@@ -199,7 +265,8 @@ bool locks_thread(long nr, Args a) {
     case SYS_keyctl:
     case SYS_personality:
     case SYS_add_key:
-    case SYS_request_key: return true;
+    case SYS_request_key:
+    case SYS_set_robust_list: return true;
     case SYS_sched_setattr: return a[0] == 0 || a[0] == goshim_tls.tid;
     case SYS_ioprio_set: return a[0] == 1 && (a[1] == 0 || a[1] == goshim_tls.tid);
     case SYS_io_uring_setup: return true;  // rings of a single issuer know it by its kernel thread
@@ -220,7 +287,7 @@ long to_kernel(long nr, Args args) {
 
 long on_this_g(long nr, Args a) {
   long r;
-  if (as_function(nr, a, &r)) return r;
+  if (as_function(nr, a, &r) || signal_syscall(nr, a, &r)) return r;
   RegionClass c;
   OnHandler rule;
   if (is_blocking(nr, a, &c, &rule)) return blocking_call(c, rule, nr, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -239,7 +306,7 @@ GOSHIM_EXPORT long syscall(long nr, ...) {
   // The words may be waited on by Gs and by foreign threads, which must find each other.
   if (nr == SYS_futex) return answer(futex_call(a[0], a[1], a[2], a[3], a[4], a[5]));
   long r;
-  if (process_syscall(nr, a, &r)) return answer(r);
+  if (process_syscall(nr, a, &r) || as_mapping(nr, a, &r)) return answer(r);
   if (!on_g()) return REAL(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
   NoCancelPoint not_one;
   return answer(on_this_g(nr, a));

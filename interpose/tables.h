@@ -2,6 +2,7 @@
 #include "interpose/cancel.def"
 #include "interpose/ident.def"
 #include "interpose/io.def"
+#include "interpose/memory.def"
 #include "interpose/process.def"
 #include "interpose/signal.def"
 #include "interpose/sync.def"

@@ -119,9 +119,7 @@ static int main_exit_frame(int argc, char** argv, char** envp) {
     REAL(__pthread_unregister_cancel)(&buf);
     return status;
   }
-  if (on_g()) thread_finish(getg()->result);
-  // No thread was ever made: the last thread's end is exit(0).
-  exit(0);
+  thread_finish(on_g() ? getg()->result : nullptr, true);
 }
 
 GOSHIM_EXPORT int __libc_start_main(int (*main)(int, char**, char**), int argc, char** argv, void (*init)(void),
@@ -212,6 +210,8 @@ GOSHIM_EXPORT int sched_yield() {
   yield();
   return 0;
 }
+
+GOSHIM_EXPORT int __sched_yield() { return sched_yield(); }
 
 // pthread.h declares pthread_yield as another name of sched_yield; old binaries reference the symbol itself.
 GOSHIM_EXPORT int goshim_pthread_yield() __asm__("pthread_yield");

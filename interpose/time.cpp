@@ -1,7 +1,10 @@
-// Sleeping: on the runtime's timers, no kernel thread waits.
+// Sleeping: on the runtime's timers, no kernel thread waits. Clocks: those of the CPU time of threads.
 #include "interpose/calls.h"
+#include "interpose/init.h"
 #include "interpose/times.h"
 #include "park/park.h"
+#include "sched/cputime.h"
+#include "thread/life.h"
 #include "thread/signal.h"
 
 using namespace goshim;
@@ -36,9 +39,39 @@ Nanos sleep_for(Nanos duration) {
   return left > 0 ? left : 1;
 }
 
+// The thread of goshim whose CPU time a clock tells, else null.
+G* g_of_clock(clockid_t clock) {
+  if (!runtime_running()) return nullptr;
+  if (clock == CLOCK_THREAD_CPUTIME_ID) return getg();
+  return is_cpu_clock(clock) ? signal_g_of_tid(cpu_clock_tid(clock)) : nullptr;
+}
+
+// Sleeps until g has used so much CPU time: it cannot do that in less time than that. 0 or -EINTR.
+int sleep_until_used(G* g, Nanos target) {
+  for (;;) {
+    Nanos left = target - g_cpu_time(g);
+    if (left <= 0) return 0;
+    if (sleep_until({CLOCK_MONOTONIC, deadline_in(left > kMillisecond ? left : kMillisecond)}) != 0) return -EINTR;
+  }
+}
+
+// An error number.
+int sleep_on_cpu_clock(G* g, int flags, const timespec* duration, timespec* rest) {
+  if (g == getg() || !valid_duration(duration)) return EINVAL;
+  bool absolute = (flags & TIMER_ABSTIME) != 0;
+  Nanos target = absolute ? nanos_of(duration) : g_cpu_time(g) + nanos_of(duration);
+  if (sleep_until_used(g, target) == 0) return 0;
+  if (rest && !absolute) {
+    Nanos left = target - g_cpu_time(g);
+    *rest = timespec_of(left > 0 ? left : 1);
+  }
+  return EINTR;
+}
+
 // An error number.
 int sleep_on_clock(clockid_t clock, int flags, const timespec* duration, timespec* rest) {
   if (clock == CLOCK_THREAD_CPUTIME_ID) return EINVAL;
+  if (G* g = is_cpu_clock(clock) ? g_of_clock(clock) : nullptr) return sleep_on_cpu_clock(g, flags, duration, rest);
   if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME && clock != CLOCK_TAI) {
     return static_cast<int>(-blocking_call(RegionClass::Long, OnHandler::Fail, SYS_clock_nanosleep, clock, flags,
                                            word(duration), word(rest)));
@@ -52,6 +85,36 @@ int sleep_on_clock(clockid_t clock, int flags, const timespec* duration, timespe
 }
 
 }  // namespace
+
+GOSHIM_EXPORT int clock_gettime(clockid_t clock, timespec* now) {
+  if (GOSHIM_LIKELY(clock >= 0 && clock != CLOCK_THREAD_CPUTIME_ID)) return REAL(clock_gettime)(clock, now);
+  G* g = g_of_clock(clock);
+  if (!g) return REAL(clock_gettime)(clock, now);
+  *now = timespec_of(g_cpu_time(g));
+  return 0;
+}
+
+// What is the same for every thread: any clock of one that lives will do.
+static clockid_t some_clock(clockid_t clock) { return g_of_clock(clock) ? CLOCK_THREAD_CPUTIME_ID : clock; }
+
+GOSHIM_EXPORT int clock_getres(clockid_t clock, timespec* resolution) {
+  return REAL(clock_getres)(some_clock(clock), resolution);
+}
+
+GOSHIM_EXPORT int getrusage(__rusage_who_t who, rusage* usage) {
+  if (who != RUSAGE_THREAD || !on_g()) return REAL(getrusage)(who, usage);
+  g_usage(usage);
+  return 0;
+}
+
+GOSHIM_EXPORT int pthread_getcpuclockid(pthread_t t, clockid_t* clock) {
+  G* g = runtime_running() ? g_of(t) : nullptr;
+  if (!g) return REAL(pthread_getcpuclockid)(t, clock);
+  if (thread_has_ended(g)) return ESRCH;
+  cpu_accounts_open();
+  *clock = cpu_clock(tls_of(g)->tid);
+  return 0;
+}
 
 GOSHIM_EXPORT int clock_nanosleep(clockid_t clock, int flags, const timespec* duration, timespec* rest) {
   if (!on_g()) return REAL(clock_nanosleep)(clock, flags, duration, rest);

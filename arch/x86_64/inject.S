@@ -199,15 +199,42 @@ goshim_call_on_stack:
         .cfi_endproc
         .size   goshim_call_on_stack, .-goshim_call_on_stack
 
-// The way back from a signal handler. Debuggers and unwinders know it by these bytes.
+// Where a register of the interrupted flow is in the kernel's frame: at rsp + offset (DW_OP_breg7 offset).
+        .macro  in_frame dwarf_register, offset
+        .cfi_escape 0x10, \dwarf_register, 3, 0x77, ((\offset) & 0x7f) | 0x80, (\offset) >> 7
+        .endm
+
+// The way back from a signal handler. Debuggers know it by these bytes, unwinders by its frame: rsp is the ucontext_t*,
+// whose registers begin at byte 40 in the order of a saved area.
         .globl  goshim_restorer
         .hidden goshim_restorer
         .type   goshim_restorer, @function
+        .set    UC, 40
         .p2align 4
+        .cfi_startproc
+        .cfi_signal_frame
+        .cfi_escape 0x0f, 4, 0x77, ((UC + RSP_AT) & 0x7f) | 0x80, (UC + RSP_AT) >> 7, 0x06
+        in_frame 0, UC + RAX_AT
+        in_frame 1, UC + RDX_AT
+        in_frame 2, UC + RCX_AT
+        in_frame 3, UC + RBX_AT
+        in_frame 4, UC + RSI_AT
+        in_frame 5, UC + RDI_AT
+        in_frame 6, UC + RBP_AT
+        in_frame 8, UC + R8_AT
+        in_frame 9, UC + R9_AT
+        in_frame 10, UC + R10_AT
+        in_frame 11, UC + R11_AT
+        in_frame 12, UC + R12_AT
+        in_frame 13, UC + R13_AT
+        in_frame 14, UC + R14_AT
+        in_frame 15, UC + R15_AT
+        in_frame 16, UC + RIP_AT
         nop
 goshim_restorer:
         movq    $15, %rax               // rt_sigreturn
         syscall
+        .cfi_endproc
         .size   goshim_restorer, .-goshim_restorer
 
         .section .note.GNU-stack, "", @progbits

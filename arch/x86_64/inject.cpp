@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "arch/arch.h"
+#include "arch/interrupted_calls.h"
 
 extern "C" {
 // Read by goshim_inject_entry: distances from the thread pointer.
@@ -91,42 +92,6 @@ bool is_syscall_at(uintptr_t pc) {
   return code[0] == 0x0f && code[1] == 0x05;
 }
 
-// Calls that end with EINTR when a handler without SA_RESTART has run, and that the kernel otherwise restarts.
-bool signals_interrupt(long nr) {
-  switch (nr) {
-    case SYS_read:
-    case SYS_write:
-    case SYS_open:
-    case SYS_ioctl:
-    case SYS_readv:
-    case SYS_writev:
-    case SYS_accept:
-    case SYS_connect:
-    case SYS_sendto:
-    case SYS_recvfrom:
-    case SYS_sendmsg:
-    case SYS_recvmsg:
-    case SYS_wait4:
-    case SYS_fcntl:
-    case SYS_flock:
-    case SYS_futex:
-    case SYS_mq_timedsend:
-    case SYS_mq_timedreceive:
-    case SYS_waitid:
-    case SYS_openat:
-    case SYS_splice:
-    case SYS_tee:
-    case SYS_vmsplice:
-    case SYS_accept4:
-    case SYS_preadv2:
-    case SYS_pwritev2:
-    case SYS_recvmmsg:
-    case SYS_sendmmsg:
-    case SYS_getrandom: return true;
-    default: return false;
-  }
-}
-
 }  // namespace
 
 void init_injection(ptrdiff_t nopreempt, ptrdiff_t pending) {
@@ -175,12 +140,15 @@ void rewind_interrupted_syscall(void* uc) {
   greg_t* r = context(uc)->uc_mcontext.gregs;
   auto pc = static_cast<uintptr_t>(r[REG_RIP]);
   if (r[REG_RAX] != -EINTR || !is_syscall_at(pc - 2)) return;
-  // Only "mov eax, number" directly before it tells which call it was.
+  // Only "mov eax, number" directly before it tells which call it was; with a prefix it would be "mov r8d, number".
   constexpr uintptr_t kMov = 5;
+  constexpr unsigned char kMovEax = 0xb8;
+  constexpr unsigned char kRexB = 0x41;
   auto* mov = reinterpret_cast<const unsigned char*>(pc - 2 - kMov);
-  if (mov[0] != 0xb8) return;
+  if (mov[0] != kMovEax || mov[-1] == kRexB) return;
   uint32_t nr;
   std::memcpy(&nr, mov + 1, sizeof nr);
+  if (!handlers_interrupt(nr)) return;
   r[REG_RAX] = nr;
   r[REG_RIP] = static_cast<greg_t>(pc - 2);
 }
@@ -211,7 +179,7 @@ void ucontext_to_saved(const void* ucontext, void* area) {
   std::memcpy(saved->image, image, whole ? sw.xstate_size : kLegacy);
 }
 
-void capture_ucontext(void* ucontext) {
+extern "C" void goshim_capture_ucontext(void* ucontext) {
   ucontext_t* uc = context(ucontext);
   greg_t* r = uc->uc_mcontext.gregs;
   std::memset(r, 0, sizeof uc->uc_mcontext.gregs);
@@ -235,12 +203,7 @@ void capture_ucontext(void* ucontext) {
 
 long install_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask) {
   constexpr unsigned long kRestorer = 0x04000000;  // SA_RESTORER
-  struct {
-    void (*handler)(int, void*, void*);
-    unsigned long flags;
-    const char* restorer;
-    uint64_t mask;
-  } action{fn, flags | kRestorer, goshim_restorer, mask};
+  KernelAction action{reinterpret_cast<void*>(fn), flags | kRestorer, goshim_restorer, mask};
   return syscall(SYS_rt_sigaction, sig, reinterpret_cast<long>(&action), 0, sizeof mask);
 }
 

@@ -18,6 +18,15 @@ namespace goshim::arch {
 namespace {
 constexpr unsigned long kHwcap2FsGsBase = 2;
 constexpr size_t kSwitchWords = 8;  // what goshim_switch leaves on a stack
+
+// What the child of goshim_clone pops. clone() does not push a return address, so that after the two pops it calls fn
+// with an aligned stack.
+void* first_words(void* top, void (*fn)(void*), void* arg) {
+  auto* sp = reinterpret_cast<uintptr_t*>(reinterpret_cast<uintptr_t>(top) & ~15UL);
+  *--sp = reinterpret_cast<uintptr_t>(arg);
+  *--sp = reinterpret_cast<uintptr_t>(fn);
+  return sp;
+}
 }  // namespace
 
 void init() { goshim_have_fsgsbase = (getauxval(AT_HWCAP2) & kHwcap2FsGsBase) != 0; }
@@ -53,13 +62,13 @@ void make_context(Context* c, void* top, void (*entry)(void*), void* arg) {
 }
 
 long clone_thread(void* top, void* tp, void (*fn)(void*), void* arg, int* tid_word) {
-  auto* sp = reinterpret_cast<uintptr_t*>(reinterpret_cast<uintptr_t>(top) & ~15UL);
-  // clone() does not push a return address, so that after the two pops the child calls fn with an aligned stack.
-  *--sp = reinterpret_cast<uintptr_t>(arg);
-  *--sp = reinterpret_cast<uintptr_t>(fn);
   unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
                         CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-  return goshim_clone(flags, sp, tid_word, tid_word, tp);
+  return goshim_clone(flags, first_words(top, fn, arg), tid_word, tid_word, tp);
+}
+
+long clone_process(void* top, void (*fn)(void*), void* arg) {
+  return goshim_clone(CLONE_VM, first_words(top, fn, arg), nullptr, nullptr, nullptr);
 }
 
 }  // namespace goshim::arch

@@ -17,9 +17,19 @@ inline long syscall(long nr, long a = 0, long b = 0, long c = 0, long d = 0, lon
   return ret;
 }
 
-inline void pause() { asm volatile("pause"); }
+// TLS variant 2: [static TLS][thread pointer: struct pthread].
+constexpr bool kTlsAbove = false;
+constexpr size_t kTcbHead = 0;
 
-inline void fence_after_rmw() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+// The kernel's sigaction.
+struct KernelAction {
+  void* handler;
+  unsigned long flags;
+  const void* restorer;
+  uint64_t mask;
+};
+
+inline void pause() { asm volatile("pause"); }
 
 // decl-based in libc: 1 is free, 0 or less is held.
 constexpr int kSpinFree = 1;

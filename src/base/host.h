@@ -11,7 +11,15 @@
 
 namespace goshim {
 
+inline constexpr char kNotAlone = 0;
+
 struct Host {
+  // libc's own flag: not 0 while the process has one thread. kNotAlone before it is found, and for good once there are
+  // threads that libc does not know of (the runtime's, the program's clones). Any thread.
+  const char* single_threaded = &kNotAlone;
+  // Anywhere: they write to the caller's TCB.
+  void (*cleanup_push)(_pthread_cleanup_buffer*, void (*)(void*), void*);
+  void (*cleanup_pop)(_pthread_cleanup_buffer*, int execute);
   // Anywhere: vDSO.
   int (*clock_gettime)(clockid_t, timespec*);
   // Anywhere: an address in the caller's TCB.

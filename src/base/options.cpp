@@ -14,7 +14,7 @@ Options options;
 
 namespace {
 
-enum class Kind : uint8_t { Switch, Count, Signal, Bytes };
+enum class Kind : uint8_t { Switch, Count, Signal, Bytes, Path };
 
 struct Entry {
   const char* name;
@@ -34,6 +34,7 @@ static_assert(sizeof kTable / sizeof *kTable <= 32, "options_parse() keeps a bit
 
 constexpr char kPrefix[] = "GOSHIM";
 constexpr long kSetxidSignal = 33;
+constexpr size_t kPathMax = sizeof(Options::Path::text) - 1;
 
 void describe_number(char* buf, size_t size, Kind kind, long v) {
   const char* unit = "";
@@ -50,6 +51,8 @@ void describe_number(char* buf, size_t size, Kind kind, long v) {
 void describe_default(char* buf, size_t size, const Entry& e) {
   if (e.kind == Kind::Switch) {
     format(buf, size, "%s", e.standard ? "on" : "off");
+  } else if (e.kind == Kind::Path) {
+    format(buf, size, "none");
   } else {
     describe_number(buf, size, e.kind, e.standard);
   }
@@ -69,6 +72,7 @@ void describe_accepted(char* buf, size_t size, const Entry& e) {
     case Kind::Bytes:
       format(buf, size, "0, or bytes from %s to %s with k, m or g behind the number", least, most);
       break;
+    case Kind::Path: format(buf, size, "a path of 1 to %d bytes", static_cast<int>(kPathMax)); break;
   }
 }
 
@@ -105,17 +109,19 @@ bool parse(const Entry& e, const char* s, long* v) {
     case Kind::Count: return parse_number(s, v, &end) && !*end && *v >= e.least && *v <= e.most;
     case Kind::Signal: return parse_number(s, v, &end) && !*end && *v >= e.least && *v <= e.most && *v != kSetxidSignal;
     case Kind::Bytes: return parse_bytes(s, v) && (*v == 0 || (*v >= e.least && *v <= e.most));
+    case Kind::Path: return *s && strlen(s) <= kPathMax;
   }
   return false;
 }
 
-void store(const Entry& e, long v, Options* out) {
+void store(const Entry& e, const char* text, long v, Options* out) {
   char* field = reinterpret_cast<char*>(out) + e.offset;
   switch (e.kind) {
     case Kind::Switch: *reinterpret_cast<bool*>(field) = v != 0; break;
     case Kind::Count:
     case Kind::Signal: *reinterpret_cast<int*>(field) = static_cast<int>(v); break;
     case Kind::Bytes: *reinterpret_cast<size_t*>(field) = static_cast<size_t>(v); break;
+    case Kind::Path: memcpy(field, text, strlen(text) + 1); break;
   }
 }
 
@@ -165,9 +171,9 @@ int options_parse(char** envp, Options* out) {
     if (seen & bit) continue;
     seen |= bit;
     const char* text = name + name_length + 1;
-    long v;
+    long v = 0;
     if (parse(*entry, text, &v)) {
-      store(*entry, v, out);
+      store(*entry, text, v, out);
     } else if (entry->offset == offsetof(Options, enabled) && strcmp(text, "help") == 0) {
       options_help(2);
     } else {
@@ -189,6 +195,17 @@ void options_read(char** envp) {
   for (char** e = envp; *e && !any; e++) any = strncmp(*e, kPrefix, sizeof kPrefix - 1) == 0;
   if (!any || secure()) return;
   options_parse(envp, &options);
+}
+
+bool options_accept(const char* name, const char* value, char* accepted, size_t size) {
+  for (const Entry& e : kTable) {
+    if (strcmp(e.name, name) != 0) continue;
+    long v;
+    describe_accepted(accepted, size, e);
+    return parse(e, value, &v);
+  }
+  format(accepted, size, "nothing");
+  return false;
 }
 
 void options_help(int fd) {

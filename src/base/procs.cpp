@@ -1,8 +1,9 @@
 // The default number of Ps: processor affinity and control group quotas (see procs.h).
 //
 // A quota is "so many microseconds of processor time in each period". Version 2 keeps both in cpu.max ("max 100000" or
-// "150000 100000"), version 1 in two files (-1 for no quota). The strictest of a group and all above it holds. A container
-// may show a path of the host's tree, of which only the root is mounted: folders that are not there are passed over.
+// "150000 100000"), version 1 in two files (-1 for no quota). The strictest of a group and all above it holds. A
+// container may show a path of the host's tree, of which only the root is mounted: folders that are not there are
+// passed over.
 #include "base/procs.h"
 
 #include <string.h>
@@ -108,7 +109,7 @@ int cgroup_max_procs(const char* cgroups, const char* mounts) {
 }
 
 int default_max_procs() {
-  uint64_t mask[128];  // 8192 processors, the most that Linux can be built for
+  uint64_t mask[128]{};  // 8192 processors, the most that Linux can be built for
   long bytes = sys::call(SYS_sched_getaffinity, 0, sizeof mask, mask);
   int n = 0;
   for (long bit = 0; bit < bytes * 8; bit++) n += mask[bit / 64] >> (bit % 64) & 1;

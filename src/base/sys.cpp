@@ -8,7 +8,7 @@
 #include "base/host.h"
 
 namespace goshim {
-Host host;
+constinit Host host{};
 }
 
 namespace goshim::sys {
@@ -39,13 +39,7 @@ Nanos clock_now(clockid_t clock) {
 Nanos nanotime() { return clock_now(CLOCK_MONOTONIC); }
 
 void die_by_signal(int sig) {
-  // The kernel's own sigaction and mask layouts: 64 signals in one word.
-  struct {
-    void* handler;
-    unsigned long flags;
-    void* restorer;
-    uint64_t mask;
-  } action{};
+  arch::KernelAction action{};
   uint64_t mask = ~(1UL << (sig - 1));
   call(SYS_rt_sigaction, sig, &action, nullptr, 8);
   tgkill(getpid(), gettid(), sig);

@@ -3,13 +3,13 @@
 // thousand waiters on one key cost the others in its bucket nothing, and taking the first off is O(1). The nodes lie on
 // the waiters' stacks: parking allocates nothing and cannot fail.
 //
-//   L1  Links, queued and key of a node, and G::park_key, are written under the lock of the bucket of its key (both locks
-//       in unpark_requeue). Who wants the bucket of a node reads key, locks, and looks again (lock_place).
+//   L1  Links, queued and key of a node, and G::park_key, are written under the lock of the bucket of its key (both
+//       locks in unpark_requeue). Who wants the bucket of a node reads key, locks, and looks again (lock_place).
 //   L2  Who takes a node off the queue (queued becomes false) wakes its owner, once, after the lock is released; until
 //       then the node stays: its owner cannot have left park(). An owner that took itself off wakes nobody.
 //   L3  A node may be looked at by its timer until timer_stop() has returned; park() calls that before it returns.
-//   L4  The waker sets the request in the G's Tls, full barrier, reads G::park_key; the G sets park_key, releases the lock
-//       (full barrier), reads the request. So an interrupt is seen by one of them.
+//   L4  The waker sets the request in the G's Tls, issues a membarrier, reads G::park_key; the G sets park_key, then
+//       reads the request. So an interrupt is seen by one of them.
 //
 // Lock order: a bucket's lock is taken before the scheduler's and the timers' locks, and two buckets in address order.
 #include "park/park.h"
@@ -21,6 +21,7 @@
 
 #include "park/timer.h"
 #include "sched/sched.h"
+#include "sched/section.h"
 
 namespace goshim {
 namespace {
@@ -57,30 +58,6 @@ alignas(kPage) Bucket buckets[1 << kBucketBits];
 Bucket* bucket_of(const void* key) {
   return &buckets[reinterpret_cast<uintptr_t>(key) * 0x9e3779b97f4a7c15UL >> (64 - kBucketBits)];
 }
-
-// Signals off on a foreign thread, preemption off on a G: a handler that posts a semaphore must not meet the bucket
-// locked by the very thread it interrupted.
-class Section {
- public:
-  Section() : foreign_(getg() == nullptr) {
-    if (GOSHIM_UNLIKELY(foreign_)) {
-      uint64_t all = ~UINT64_C(0);
-      sys::call(SYS_rt_sigprocmask, SIG_BLOCK, &all, &mask_, sizeof all);
-    } else {
-      preempt_off();
-    }
-  }
-  ~Section() {
-    if (GOSHIM_UNLIKELY(foreign_)) sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask_, nullptr, sizeof mask_);
-    else preempt_on();
-  }
-  Section(const Section&) = delete;
-  Section& operator=(const Section&) = delete;
-
- private:
-  bool foreign_;
-  uint64_t mask_ = 0;
-};
 
 // ---- queues; the bucket's lock is held ----
 
@@ -164,7 +141,9 @@ void give_up(Bucket* b, Waiter* w, ParkResult why) {
   const void* key = w->key.load(std::memory_order_relaxed);
   remove(b, first_of(b, key), w);
   w->result = why;
-  if (w->request->timed_out) w->request->timed_out(w->request->ctx, key, first_of(b, key) == nullptr);
+  const ParkRequest& r = *w->request;
+  auto* removed = why == ParkResult::Interrupted && r.interrupted ? r.interrupted : r.timed_out;
+  if (removed) removed(r.ctx, key, first_of(b, key) == nullptr);
 }
 
 // The owner gives up by itself; false if somebody else has taken it off and wakes it.
@@ -279,12 +258,14 @@ GOSHIM_NOINLINE ParkResult park_foreign(const ParkRequest& r, uint32_t* gift) {
 
 }  // namespace
 
+size_t park_request_offset() { return offsetof(Waiter, request); }
+
 ParkResult park(const ParkRequest& r, uint32_t* gift) {
   G* g = getg();
   if (GOSHIM_UNLIKELY(g == nullptr)) return park_foreign(r, gift);
   preempt_off();
   // With the counter raised by the caller too, a handler could not run and the wait would go on at once, for ever.
-  bool interruptible = r.interruptible && goshim_tls.nopreempt == 1;
+  bool interruptible = r.interruptible && goshim_tls.nopreempt == 1 + r.raised;
   Waiter w{.key = r.key, .request = &r, .g = g, .interruptible = interruptible};
   park_prepare(r.reason);
   ParkResult in_line = get_in_line(r, &w);
@@ -295,7 +276,7 @@ ParkResult park(const ParkRequest& r, uint32_t* gift) {
   }
   if (GOSHIM_UNLIKELY(r.deadline != kForever)) timer_start(&g->timer, r.deadline, time_out, &w);
   if (r.before_sleep) r.before_sleep(r.ctx);
-  arch::fence_after_rmw();  // L4
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // L4
   if (GOSHIM_UNLIKELY(interruptible && interrupt_due(r)) && withdraw(&w, ParkResult::Interrupted)) {
     g->status.store(GStatus::Running, std::memory_order_relaxed);
   } else {
@@ -422,7 +403,6 @@ RequeueInfo unpark_requeue(const void* from, const void* to, RequeuePlan (*plan)
 }
 
 void unpark_interrupt(G* g) {
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // L4
   while (const void* key = g->park_key.load(std::memory_order_acquire)) {
     Bucket* b = bucket_of(key);
     b->lock.lock();

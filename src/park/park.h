@@ -3,7 +3,8 @@
 //
 // Everything that blocks a thread on a condition in memory is a thin layer over these functions: mutex, cond, rwlock,
 // barrier, semaphore, once, join, futex(2). FIFO per key. The object itself is touched only inside the callbacks, under
-// the bucket's lock; so a waker that stores "free" in its callback, and nothing afterwards, lets the object die at once.
+// the bucket's lock; so a waker that stores "free" in its callback, and nothing afterwards, lets the object die at
+// once.
 //
 // Callbacks run with preemption off under the bucket's lock: a few instructions, no call into the parking lot, no libc.
 #pragma once
@@ -33,7 +34,16 @@ struct ParkRequest {
   uintptr_t token = 0;         // seen by unpark filters (futex bitset, reader or writer)
   bool front = false;          // to the head of the queue: for one that was woken in vain
   bool signals_only = false;   // with interruptible: not a cancellation point, a pending request lets it sleep
+  // In place of timed_out when it is an interrupt that removes us; null: the same.
+  void (*interrupted)(void* ctx, const void* key, bool last_of_key) = nullptr;
+  // How often the caller has raised the no-preempt counter for this wait. With interruptible, he lowers it as soon as
+  // an interrupted wait is tidied up.
+  int raised = 0;
 };
+
+// The request of a parked G, as it was made: unpark_requeue may have moved it to another key. Where its address is,
+// from G::park_place; for the dump.
+size_t park_request_offset();
 
 // Parks the caller. Preemption may be on or off at entry; off nests: the G switches away with its counter raised, and
 // the wait cannot be interrupted. What the waker did before is seen when park() returns. *gift is what the waker's done
@@ -75,7 +85,8 @@ RequeueInfo unpark_requeue(const void* from, const void* to, RequeuePlan (*plan)
                            void (*done)(void* ctx, RequeueInfo info), void* ctx);
 
 // Takes g off the queue it is parked on, if it is and allows it: it returns Interrupted. Any thread, preemption off.
-// The caller has set the request in g's Tls first (pending or interrupt), so that a G on its way into a queue sees it.
+// The caller has set the request in g's Tls first (pending or interrupt) and issued a membarrier, so that a G on its
+// way into a queue sees it.
 void unpark_interrupt(G* g);
 
 // Sleeps until deadline. True if it slept to the end, false if interrupted.

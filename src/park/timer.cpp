@@ -11,6 +11,8 @@
 
 #include "base/print.h"
 #include "sched/internal.h"
+#include "trace/page.h"
+#include "trace/timeline.h"
 
 namespace goshim {
 namespace {
@@ -50,13 +52,11 @@ void sift_down(TimerHeap* h, uint32_t i) {
 void set_first(TimerHeap* h) { h->first.store(h->size ? h->slots[0]->when : kForever, std::memory_order_seq_cst); }
 
 void grow(TimerHeap* h) {
-  uint32_t capacity = h->capacity ? h->capacity * 2 : kPage / sizeof(Timer*);
+  uint32_t capacity = h->slots == h->few ? kPage / sizeof(Timer*) : h->capacity * 2;
   auto** slots = static_cast<Timer**>(sys::map(capacity * sizeof(Timer*), PROT_READ | PROT_WRITE));
   if (!slots) fatal("timer_start: no memory for %u timers", capacity);
-  if (h->slots) {
-    std::memcpy(slots, h->slots, h->size * sizeof(Timer*));
-    sys::unmap(h->slots, h->capacity * sizeof(Timer*));
-  }
+  std::memcpy(slots, h->slots, h->size * sizeof(Timer*));
+  if (h->slots != h->few) sys::unmap(h->slots, h->capacity * sizeof(Timer*));
   h->slots = slots;
   h->capacity = capacity;
 }
@@ -119,6 +119,8 @@ Nanos timers_run(TimerHeap* h, Nanos now) {
       t->firing.store(1, std::memory_order_relaxed);  // T2
       remove(h, t);
     }
+    tally(Counter::timers);
+    timeline(Event::Timer);
     t->fire(t->arg);
     t->firing.store(0, std::memory_order_release);
   }

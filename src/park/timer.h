@@ -23,9 +23,11 @@ struct Timer {
 
 struct TimerHeap {
   Lock lock;
-  Timer** slots = nullptr;  // lock
-  uint32_t size = 0;        // lock
-  uint32_t capacity = 0;    // lock
+  static constexpr uint32_t kFew = 64;
+  Timer* few[kFew];          // a process without memory can still wait for a time
+  Timer** slots = few;       // lock
+  uint32_t size = 0;         // lock
+  uint32_t capacity = kFew;  // lock
   // Earliest expiry, kForever if none; written under lock, read by anyone (relaxed: a stale value is corrected by the
   // idle protocol, which looks again after it has announced itself).
   std::atomic<Nanos> first{kForever};

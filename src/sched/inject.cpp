@@ -25,9 +25,10 @@
 #include "base/host.h"
 #include "base/print.h"
 #include "sched/internal.h"
-#include "sched/safe_pool.h"
 #include "thread/cancel.h"
 #include "thread/signal.h"
+#include "trace/page.h"
+#include "trace/timeline.h"
 
 namespace goshim {
 
@@ -37,13 +38,7 @@ constexpr Nanos kAskAgain = kMillisecond;
 constexpr Nanos kForceAfter = 100 * kMillisecond;
 constexpr size_t kRoom = 2048;  // stack that a preemption needs: red zone, trampoline, the way to goshim_switch
 
-struct alignas(64) Area {
-  SafePoolItem pool;
-  Area* outer;   // I2
-  uintptr_t sp;  // of the interrupted flow
-  void* fault;   // a fault to be handled first, or null
-  alignas(64) char registers[1];
-};
+using Area = SavedArea;
 
 Area* area_of(void* registers) {
   return reinterpret_cast<Area*>(static_cast<char*>(registers) - offsetof(Area, registers));
@@ -151,15 +146,29 @@ class RegionPause {
   uint32_t depth_;
 };
 
+M* m_of_kernel_thread(int tid) {
+  M* m = sched.all_ms.load(std::memory_order_acquire);
+  while (m && m->tid != tid) m = m->all_link;
+  return m;
+}
+
 void on_request(int, void*, void* uc) {
   G* g = goshim_tls.owner ? goshim_tls.owner : getg();  // hidden by vfork, it is still the G of an M
   if (!g) {
     cancel_run_foreign();
     return;
   }
+  M* m = g->m.load(std::memory_order_relaxed);
+  int tid = g->id == 1 ? sys::gettid() : m->tid;
+  // A call as the kernel thread (tcb::setxid_enter, sync/shared.h) is made on main's TCB by another G, main runs
+  // elsewhere.
+  if (GOSHIM_UNLIKELY(m->tid != tid)) m = m_of_kernel_thread(tid);
+  if (!m) return;
+  g->requests++;
   // First this, then the requests: who finds the flag set has made his request before.
-  g->m.load(std::memory_order_relaxed)->preempt_sent.store(false, std::memory_order_seq_cst);
-  inject_requests(uc);
+  m->preempt_sent.store(false, std::memory_order_seq_cst);
+  if (timespec* end = m->wait_end.load(std::memory_order_relaxed)) *end = {};
+  if (GOSHIM_LIKELY(m == g->m.load(std::memory_order_relaxed))) inject_requests(uc);
 }
 
 }  // namespace
@@ -204,7 +213,9 @@ void inject_preempt(M* m) {
   }
   m->preempt_last = now;
   m->preempt_force.store(now - m->preempt_since >= kForceAfter, std::memory_order_relaxed);
+  timeline(Event::Preempt, timeline_file::id_of(g->id));
   tls_of(g)->pending.fetch_or(kPendingPreempt, std::memory_order_seq_cst);
+  tally(Counter::preempts_asked);
   inject_poke(m);
 }
 
@@ -247,7 +258,10 @@ void run_pending(G* g, void* area) {
       if (!getg()) return;  // a handler has forked, and this is the child
       if (bits & kPendingCancel) cancel_run(g);
     }
-    if ((bits & kPendingPreempt) && g->region_depth == 0) sched_preempted();
+    if ((bits & kPendingPreempt) && g->region_depth == 0) {
+      tally(Counter::preempts_taken);
+      sched_preempted();
+    }
   }
 }
 

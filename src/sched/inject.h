@@ -7,8 +7,18 @@
 #pragma once
 
 #include "sched/runtime.h"
+#include "sched/safe_pool.h"
 
 namespace goshim {
+
+// One saved context; G::saved leads to the innermost of a G (I2 in inject.cpp).
+struct alignas(64) SavedArea {
+  SafePoolItem pool;
+  SavedArea* outer;
+  uintptr_t sp;  // of the interrupted flow
+  void* fault;   // a fault to be handled first, or null
+  alignas(64) char registers[1];
+};
 
 // At the start of the runtime, on the program's thread: learns where libc's text lies, installs the handler. May be
 // called again in the child of a fork.

@@ -35,19 +35,28 @@ struct GQueue {
 };
 
 struct Sched {
-  int procs = 0;    // number of Ps; constant after start
-  P* ps = nullptr;  // the Ps; constant after start
+  // Ps ever made (L4 in proc.cpp): who scans all Ps scans these. Grows under lock (release).
+  std::atomic<int> procs{0};
+  P* ps = nullptr;  // room for kMaxProcs of them; constant after start
+  // How many Ps there are to be, 0 until the program says so or the runtime starts; limit follows (seq_cst:
+  // runtime_start()).
+  std::atomic<int> wanted_procs{0};
+  // L1, L2 in proc.cpp. Written under lock, read without: relaxed where the reader looks again, or may be late.
+  std::atomic<int> limit{0};         // Ps that may be active
+  std::atomic<int> active{0};        // Ps that are not retired
+  std::atomic<bool> surplus{false};  // active > limit
   Nanos started_at = 0;
   int pid = 0;
   long timer_slack = 0;  // the program's; goshim's own kernel threads have kMTimerSlack
 
   // Guards the queues and the idle lists. Taken for a few instructions; never while waiting.
   alignas(kCacheLine) Lock lock;
-  GQueue runq;          // lock
-  GQueue urgent;        // lock: Gs that sysmon made ready; before all others
-  M* idle_m = nullptr;  // lock
-  P* idle_p = nullptr;  // lock
-  int n_idle_m = 0;     // lock
+  GQueue runq;                   // lock
+  GQueue urgent;                 // lock: Gs that sysmon made ready; before all others
+  M* idle_m = nullptr;           // lock
+  P* idle_p = nullptr;           // lock
+  std::atomic<int> n_idle_m{0};  // written under lock, read by anyone (relaxed)
+  P* retired = nullptr;          // lock; linked by idle_link (L1 in proc.cpp)
 
   // Copies for the fast paths, written under lock, read without (relaxed; the idle protocol makes that safe).
   std::atomic<uint32_t> runq_size{0};
@@ -60,16 +69,25 @@ struct Sched {
   std::atomic<uint32_t> n_futile{0};
   std::atomic<bool> wake_owed{false};
 
-  // Polling: the time of the last poll, 0 while an M blocks in the poller; and until when that one blocks.
+  // Polling: when an M last took events (not above 0: not yet), 0 while one blocks in the poller; and until when that
+  // one blocks.
   alignas(kCacheLine) std::atomic<Nanos> last_poll{1};
   std::atomic<Nanos> poll_until{0};
+  // When records_recheck() is to be called next, by an M: sysmon, which has other descriptors, sees to it. Relaxed.
+  std::atomic<Nanos> recheck_at{0};
+
+  // Polls in a row for which an M was woken, and that woke no G (S5 in proc.cpp). Relaxed: a hint.
+  std::atomic<uint32_t> n_futile_polls{0};
 
   // sysmon's deep sleep.
   std::atomic<uint32_t> sysmon_asleep{0};
   std::atomic<Nanos> sysmon_woken{0};
 
+  // The time, some milliseconds old at most while anything runs: by sysmon at each round, and by who wakes it. Relaxed.
+  alignas(kCacheLine) std::atomic<Nanos> coarse_now{0};
+
   // Dead Gs beyond the Ps' caches, by kind of stack.
-  Lock dead_lock;
+  alignas(kCacheLine) Lock dead_lock;
   G* dead[kStackKinds + 1] = {};  // dead_lock; the last is for sizes without a kind
   int n_dead[kStackKinds + 1] = {};
 
@@ -79,8 +97,13 @@ struct Sched {
   std::atomic<G*> all_gs{nullptr};
   std::atomic<M*> all_ms{nullptr};  // pushed by CAS
   std::atomic<uint64_t> ids{1};     // the next id that no P has reserved
-  std::atomic<int> gs_live{0};      // Gs that have not ended, main included
+  // Gs made and ended where no P could count them, and the one that the runtime started with; see live() in proc.cpp.
+  std::atomic<uint64_t> gs_made{0};
+  std::atomic<uint64_t> gs_ended{0};
+  std::atomic<bool> first_ended{false};  // the one that the runtime started with has ended
+  std::atomic<bool> last_ended{false};   // somebody has been told to be the last
   std::atomic<int> ms{0};
+  std::atomic<int> helpers{0};  // kernel threads of goshim that are no Ms
 
   // In the child of a fork (thread/fork.cpp).
   G* survivor = nullptr;  // the G that forked, null for a foreign thread, until the runtime starts again: then G 1
@@ -90,26 +113,37 @@ struct Sched {
 
 extern Sched sched;
 
+constexpr Nanos kRecheckNow = -1;  // recheck_at: an M is to do it
+
 constexpr long kMTimerSlack = 1;  // nanoseconds: thieves sleep for microseconds, and timers are to be exact
 
 // ---- proc.cpp ----
+int wanted_procs();  // what limit is to be: what the program asked for last, the option, or the default
+void procs_start();  // makes the Ps, none of them owned or idle
+void procs_apply();  // makes limit what is wanted. Preemption on or off
 // Puts the running G on the global tail and switches; for preemption. Preemption off.
-void sched_preempted();
+void sched_preempted(timeline_file::StopReason why = timeline_file::StopReason::Preempted);
 void wakep();
 void pay_owed_wake();  // sysmon: what wake_for_ready() left to it
 bool wakes_are_thrifty();
 void startm(P* p, bool spinning);
 void handoffp(P* p);
-void pidle_put(P* p);   // sched.lock held
+void pidle_put(P* p);   // sched.lock held; retires it if there is a surplus
 P* pidle_get();         // sched.lock held
 void global_put(G* g);  // sched.lock held
 [[noreturn]] void schedule_loop(M* m);
+// No M can be had for p, which the caller owns.
+void p_without_m(P* p, bool spinning);
 void wake_poller(Nanos when);
-// Gs that some M found ready, linked by schedlink: queues them all and wakes enough Ms. Preemption off, no P needed.
-void inject_list(GQueue* list);
+// By sysmon: takes what events there are, if nobody else has for long (S5).
+void poll_overdue(Nanos now);
 
 uint64_t fresh_id();  // preemption off
 int virtual_tid(uint64_t id);
+long live();        // Gs that have not ended, at least as many as there are
+void g_counts();    // a G that has been taken will run. Preemption off
+bool g_ends();      // the calling G has run its destructors: true for the last of the process
+void live_reset();  // there is one, the caller
 G* g_make();        // a G structure without stack and TCB, on the list of all; null when memory is exhausted
 void g_list(G* g);  // puts it on that list
 void proc_after_fork_child();
@@ -126,8 +160,12 @@ bool helper_thread_start(void (*fn)(void*), void* arg, int* tid);
 [[noreturn]] void m_end(M* m);
 void m_after_fork_child();
 
+// ---- chaos.cpp ----
+void chaos_start();
+
 // ---- sysmon.cpp ----
 void sysmon_start();
+bool kernel_thread_sleeps(int tasks, int tid);  // in the kernel, as far as one can see; tasks: /proc/self/task, open
 void sysmon_wake();
 void sysmon_after_fork_child();
 inline void sysmon_poke() {

@@ -14,6 +14,7 @@
 #include "sched/inject.h"
 #include "sched/internal.h"
 #include "tcb/tcb.h"
+#include "trace/timeline.h"
 
 namespace goshim {
 namespace {
@@ -30,6 +31,8 @@ Slab<G> g0_slab;
 Lock template_lock;
 M* wanted;                            // template_lock; linked by sched_link
 std::atomic<uint32_t> template_word;  // bumped after every push on wanted
+std::atomic<bool> lacking{false};     // an M could not be had for want of memory: to be tried again
+constexpr Nanos kRetry = 10 * kMillisecond;
 
 struct Ended {
   std::atomic<M*> head{nullptr};
@@ -60,7 +63,12 @@ M* m_make() {
   M* m = m_slab.take();
   G* g0 = g0_slab.take();
   char* mapping = map_stack();
-  if (!m || !g0 || !mapping || !make_tcb(mapping, g0)) return nullptr;
+  if (!m || !g0 || !mapping || !make_tcb(mapping, g0)) {
+    if (mapping) sys::unmap(mapping, mapping_size());
+    if (g0) g0_slab.release(g0);
+    if (m) m_slab.release(m);
+    return nullptr;
+  }
   m->g0 = g0;
   m->stack = mapping;
   m->id = next_id.fetch_add(1, std::memory_order_relaxed);
@@ -94,6 +102,7 @@ void m_main(void* arg) {
     p->m.store(m, std::memory_order_relaxed);
     p->status.store(PStatus::Running, std::memory_order_release);
     m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
+    timeline(Event::ProcStart);
   }
   schedule_loop(m);
 }
@@ -112,14 +121,18 @@ void template_main(void*) {
       if (m) wanted = m->sched_link;
     }
     if (!m) {
-      sys::futex_wait(&template_word, seen);
+      bool again = lacking.exchange(false, std::memory_order_relaxed);
+      sys::futex_wait(&template_word, seen, again ? sys::nanotime() + kRetry : kForever);
+      if (again && sched.runq_size.load(std::memory_order_relaxed) != 0) wakep();
       continue;
     }
-    while (!clone_m(m)) {
-      if (!told) message("the kernel refuses another thread; going on with fewer");
-      told = true;
-      sys::futex_wait(&template_word, template_word.load(std::memory_order_relaxed),
-                      sys::nanotime() + 10 * kMillisecond);
+    for (Nanos began = sys::nanotime(); !clone_m(m);) {
+      // While another thread is in exec, there are none; it ends all, or fails.
+      if (!told && sys::nanotime() - began >= kRetry) {
+        message("the kernel refuses another thread; going on with fewer");
+        told = true;
+      }
+      sys::futex_wait(&template_word, template_word.load(std::memory_order_relaxed), sys::nanotime() + kRetry);
     }
   }
 }
@@ -156,6 +169,7 @@ bool helper_thread_start(void (*fn)(void*), void* arg, int* tid) {
   *start = {fn, arg, mapping};
   long r = arch::clone_thread(g0_top(mapping), g0->tp, helper_main, start, tcb::tid_word(g0->tp));
   if (tid) *tid = static_cast<int>(r);
+  if (r > 0) sched.helpers.fetch_add(1, std::memory_order_relaxed);
   return r > 0;
 }
 
@@ -170,7 +184,13 @@ void newm(P* p, bool spinning) {
     tcb::relink_kernel_thread(m->g0->tp);
   } else {
     m = m_make();
-    if (!m) fatal("newm: no memory for a kernel thread's stack");
+    if (!m) {
+      p_without_m(p, spinning);
+      lacking.store(true, std::memory_order_relaxed);
+      template_word.fetch_add(1, std::memory_order_release);
+      sys::futex_wake(&template_word, 1);
+      return;
+    }
     list_m(m);
   }
   m->spinning = spinning;
@@ -208,6 +228,7 @@ void m_after_fork_child() {
   ended.head.store(nullptr, std::memory_order_relaxed);
   M* m = sched.all_ms.exchange(nullptr, std::memory_order_relaxed);
   sched.ms.store(0, std::memory_order_relaxed);
+  sched.helpers.store(0, std::memory_order_relaxed);
   while (m) {
     M* next = m->all_link;
     sys::unmap(m->stack, mapping_size());
@@ -222,12 +243,14 @@ void m_after_fork_child() {
 [[noreturn]] void m_end(M* m) {
   P* p = m_p(m);
   if (p) {
+    timeline(Event::ProcStop);
     m->p.store(0, std::memory_order_relaxed);
     p->m.store(nullptr, std::memory_order_relaxed);
     handoffp(p);
   }
   std::atomic<uint32_t> never{0};
   while (m->tid == sched.pid) sys::futex_wait(&never, 0);
+  timeline_m_end(m);
   tcb::end_kernel_thread();
   M* none = nullptr;
   ended.head.compare_exchange_strong(none, m);  // one is kept; more would need a list that two may pop from

@@ -1,24 +1,29 @@
 // The scheduler: park, ready, find-runnable, stealing, hand-off, blocking regions, locked Gs.
 //
-// An M runs Gs only while it owns a P. A G that parks looks for the next one right on its own stack (quick_next): if the
-// P's queue has one, the M switches from G to G, and the g0 is not involved. Everything slower (global queue, timers,
-// stealing, sleeping) is done by schedule_loop() on the g0.
+// An M runs Gs only while it owns a P. A G that parks looks for the next one right on its own stack (quick_next): if
+// the P's queue has one, the M switches from G to G, and the g0 is not involved. Everything slower (global queue,
+// timers, stealing, sleeping) is done by schedule_loop() on the g0.
 //
-// The busy hand-over. A G may be readied while it is still on its way out: its waker found it in a wait queue, and its M
-// is between park_prepare() and the end of goshim_switch(). No lock is held across the switch for that; instead G::busy
-// is 1 until the last register is saved, and whoever resumes a G first waits for 0 (acquire, pairs with the release in
-// goshim_switch), on a g0 only: see may_switch_to(). The wait is a few instructions long unless the kernel has
-// descheduled that M. Rejected: releasing
+// The busy hand-over. A G may be readied while it is still on its way out: its waker found it in a wait queue, and its
+// M is between park_prepare() and the end of goshim_switch(). No lock is held across the switch for that; instead
+// G::busy is 1 until the last register is saved, and whoever resumes a G first waits for 0 (acquire, pairs with the
+// release in goshim_switch), on a g0 only: see may_switch_to(). The wait is a few instructions long unless the kernel
+// has descheduled that M. Rejected: releasing
 // the wait queue's lock after the switch (as Go's gopark unlockf does on g0), which lengthens every critical section
 // by a switch and needs the g0 in between.
 //
 // Invariants of going idle and being woken:
-//   S1  n_spinning counts the Ms that are looking for work and have found none. wakep() starts one only if there is none
-//       and a P is idle; a spinning M that finds work stops spinning and calls wakep() itself, so wake-ups chain.
-//   S2  submit: publish the G in a queue, full barrier, read n_idle_p and n_spinning (ready, g_start, inject_list).
+//   S1  n_spinning counts the Ms that are looking for work and have found none. wakep() starts one only if there is
+//       none and a P is idle; a spinning M that finds work stops spinning and calls wakep() itself, so wake-ups chain.
+//   S2  submit: publish the G in a queue, full barrier, read n_idle_p and n_spinning (ready, g_start). But for what
+//       ready() leaves to sysmon: see wake_for_ready().
 //   S3  going idle: put the P on the idle list, lower n_spinning, full barrier, look at every queue and timer again.
 //   By S2 and S3 either the submitter sees no spinner (and wakes one), or the idler sees the G.
 //   S4  a P on the idle list has an empty queue when it gets there; its timers remain and belong to everybody.
+//   S5  the poller: whose P is the last to run blocks in it when he goes idle. While others run, they look into it each
+//       time they run out of work, and sysmon does every millisecond if nobody has. An M that goes idle beside them
+//       blocks in it too, unless that would wake it for every byte that a running G writes to another: if the last look
+//       of a running M is younger than kPollFresh, or the last polls woke no G, it just sleeps.
 //
 // Invariants of P ownership:
 //   P1  a P with status Running belongs to exactly one M, whose m->p it is.
@@ -26,22 +31,39 @@
 //       Syscall owns it. The M may win it back at region exit; that the P was elsewhere meanwhile does not matter.
 //   P3  sysmon takes a P with status Running only from an M asleep in a call that goshim does not know, by the protocol
 //       in sysmon.cpp; m_p() is the M's side of it.
-//   P4  an M that lost its P runs its G "P-less" until the G meets the scheduler: ready() then uses the global queue, and
-//       park, yield and preemption end on the g0, which waits for a P.
+//   P4  an M that lost its P runs its G "P-less" until the G meets the scheduler: ready() then uses the global queue,
+//       and park, yield and preemption end on the g0, which waits for a P.
+//
+// Invariants of the number of Ps, which the program may change (set_max_procs):
+//   L1  A P is active, and counts against the limit, or it is retired. A retired P is as an idle one, with an empty
+//       queue and timers that belong to everybody, but it is not on the idle list: nobody is given it.
+//   L2  Under sched.lock, active <= limit or the idle list is empty. Which Ps are retired does not matter: while there
+//       is a surplus, whoever passes by with one gives it up (find_runnable, handoffp, pidle_put). A surplus means that
+//       two Ps at least are busy, so there is one left for the Gs that a retired one puts on the global queue.
+//   L3  Who does not pass by is made to: every 16th switch looks (quick_next), and to sysmon a surplus is like a G that
+//       waits: it preempts who has run for a slice, and takes the Ps of who blocks in the kernel.
+//   L4  procs only grows, and a P is complete before it is counted. Who scans them twice may meet another one.
 //
 // Lock order: sched.lock before dead_lock; that and all_lock are leaves. A timer heap's lock is a
 // leaf too. Parking-lot buckets come before all of these.
 #include <errno.h>
+#include <linux/membarrier.h>
 
 #include "base/host.h"
 #include "base/options.h"
 #include "base/print.h"
+#include "base/procs.h"
 #include "base/slab.h"
+#include "net/descriptor.h"
 #include "net/poller.h"
 #include "park/timer.h"
+#include "sched/cputime.h"
 #include "sched/internal.h"
 #include "sched/runq.h"
+#include "sched/tids.h"
 #include "tcb/tcb.h"
+#include "trace/page.h"
+#include "trace/timeline.h"
 
 namespace goshim {
 
@@ -58,8 +80,11 @@ constexpr int kDeadLocal = 64;        // dead Gs a P keeps by kind; half moves w
 constexpr uint64_t kIdBatch = 64;
 constexpr int kStealRounds = 4;
 constexpr Nanos kRunnextPause = 3 * kMicrosecond;  // for which a thief leaves a running P's runnext alone
-constexpr uint32_t kFutileWakes = 8;               // wake-ups in vain before ready() becomes thrifty with them
-constexpr uint32_t kThriftyEvery = 64;
+constexpr Nanos kPollFresh = 100 * kMicrosecond;
+constexpr uint32_t kFutilePolls = 4;
+constexpr Nanos kRecheck = kSecond;   // between looks at what Gs have waited for for long
+constexpr uint32_t kFutileWakes = 8;  // wake-ups in vain before ready() becomes thrifty with them
+constexpr uint32_t kThriftyEvery = 1024;
 
 uint64_t next_random(P* p) {
   uint64_t x = p->random;
@@ -70,6 +95,28 @@ uint64_t next_random(P* p) {
 }
 
 M* current_m() { return getg()->m.load(std::memory_order_relaxed); }
+
+// -- the page of counters --
+
+// g is about to be readied by who has p, or by one without any.
+void note_ready(P* p, G* g) {
+  auto reason = static_cast<size_t>(g->wait_reason);
+  if (GOSHIM_UNLIKELY(p == nullptr)) {
+    counts_outside->readied[reason].fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  std::atomic<uint64_t>& readied = p->counts->readied[reason];
+  bump(readied);
+  if (GOSHIM_UNLIKELY(readied.load(std::memory_order_relaxed) % kLatencySample == 1)) g->ready_at = sys::nanotime();
+}
+
+GOSHIM_COLD void note_latency(M* m, G* g) {
+  Nanos took = sys::nanotime() - g->ready_at;
+  g->ready_at = 0;
+  size_t bucket = latency_bucket(took > 0 ? static_cast<uint64_t>(took) : 0);
+  if (P* p = m_p(m)) bump(p->counts->latency[bucket]);
+  else counts_outside->latency[bucket].fetch_add(1, std::memory_order_relaxed);
+}
 
 // -- resuming --
 
@@ -83,6 +130,8 @@ void wait_busy(G* g) {
 
 void prepare_resume(M* m, G* g, bool new_slice) {
   if (GOSHIM_UNLIKELY(g->busy.load(std::memory_order_acquire))) wait_busy(g);
+  if (GOSHIM_UNLIKELY(g->ready_at != 0)) note_latency(m, g);
+  cpu_charge(m);
   g->busy.store(1, std::memory_order_relaxed);
   g->status.store(GStatus::Running, std::memory_order_relaxed);
   g->m.store(m, std::memory_order_relaxed);
@@ -93,11 +142,14 @@ void prepare_resume(M* m, G* g, bool new_slice) {
   }
 }
 
-void switch_to_g0(G* g, M* m) { goshim_switch(&g->ctx, &m->g0->ctx, m->g0->tp, &g->busy); }
+void switch_to_g0(G* g, M* m) {
+  cpu_charge(m);
+  goshim_switch(&g->ctx, &m->g0->ctx, m->g0->tp, &g->busy);
+}
 
 // Not from a G to one that is locked to an M, nor to one that is still busy: two Gs that each wait on their way out for
-// the other to be off its M would wait for ever (G1 queued on a cond unlocks the mutex that G2 is queued on, G2 has just
-// signalled the cond). On a g0 waiting is safe: the G that was left is not busy any more.
+// the other to be off its M would wait for ever (G1 queued on a cond unlocks the mutex that G2 is queued on, G2 has
+// just signalled the cond). On a g0 waiting is safe: the G that was left is not busy any more.
 bool may_switch_to(const G* next) {
   return next->locked_m == nullptr && next->busy.load(std::memory_order_acquire) == 0;
 }
@@ -126,14 +178,12 @@ void put_tail(P* p, G* g) {
 }
 
 void put_next(P* p, G* g) {
-  G* displaced = p->runnext.exchange(g, std::memory_order_acq_rel);
-  if (displaced) put_tail(p, displaced);
+  if (G* displaced = next_put(p, g)) put_tail(p, displaced);
 }
 
 // The local queue's next G; *inherit says that it goes on in the current slice.
 G* local_get(P* p, bool* inherit) {
-  G* next = p->runnext.load(std::memory_order_relaxed);
-  if (next && (next = p->runnext.exchange(nullptr, std::memory_order_acq_rel))) {
+  if (G* next = next_take(p)) {
     *inherit = true;
     return next;
   }
@@ -143,15 +193,14 @@ G* local_get(P* p, bool* inherit) {
 
 // A batch from the global queue: one to return, the rest to p's ring. sched.lock held.
 G* global_get(P* p, uint32_t max) {
-  uint32_t n = sched.runq.size / static_cast<uint32_t>(sched.procs) + 1;
+  uint32_t n = sched.runq.size / static_cast<uint32_t>(sched.limit.load(std::memory_order_relaxed)) + 1;
   if (n > sched.runq.size) n = sched.runq.size;
   if (max && n > max) n = max;
   if (n > kRunqBatch) n = kRunqBatch;
   if (n == 0) return nullptr;
   G* g = sched.runq.pop();
   uint32_t moved = 1;
-  while (moved < n) {
-    G* more = sched.runq.head;
+  for (G* more; moved < n && (more = sched.runq.head) != nullptr;) {
     G* after = more->schedlink;  // read first: once pushed, a thief may run it
     if (!runq_push(p, more)) break;
     sched.runq.head = after;
@@ -171,16 +220,20 @@ G* urgent_get() {
   return g;
 }
 
+bool global_turn(const P* p) {
+  return static_cast<uint32_t>(p->schedtick.load(std::memory_order_relaxed)) % kGlobalTick == 0;
+}
+
 // What the P's own queue offers without leaving the G's stack; null when anything else may have to come first.
 G* quick_next(P* p, bool* inherit) {
   if (GOSHIM_UNLIKELY(sched.urgent_size.load(std::memory_order_relaxed) != 0)) return nullptr;
-  if (GOSHIM_UNLIKELY(p->schedtick.load(std::memory_order_relaxed) % kGlobalTick == 0 &&
-                      sched.runq_size.load(std::memory_order_relaxed) != 0)) {
+  if (GOSHIM_UNLIKELY(global_turn(p) && sched.runq_size.load(std::memory_order_relaxed) != 0)) {
     return nullptr;
   }
   uint32_t looks = p->looks.load(std::memory_order_relaxed) + 1;
   p->looks.store(looks, std::memory_order_relaxed);
   if (looks % kTimerTick == 0) {
+    if (GOSHIM_UNLIKELY(sched.surplus.load(std::memory_order_relaxed))) return nullptr;  // L3
     Nanos first = p->timers.first.load(std::memory_order_relaxed);
     if (first != kForever && first <= sys::nanotime()) return nullptr;
   }
@@ -193,9 +246,11 @@ void acquirep(M* m, P* p) {
   p->m.store(m, std::memory_order_relaxed);
   p->status.store(PStatus::Running, std::memory_order_release);
   m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
+  timeline(Event::ProcStart);
 }
 
 P* releasep(M* m) {
+  timeline(Event::ProcStop);
   P* p = m_p(m);
   m->p.store(0, std::memory_order_relaxed);
   p->m.store(nullptr, std::memory_order_relaxed);
@@ -208,14 +263,14 @@ P* releasep(M* m) {
 void midle_put(M* m) {
   m->sched_link = sched.idle_m;
   sched.idle_m = m;
-  sched.n_idle_m++;
+  sched.n_idle_m.store(sched.n_idle_m.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
 M* midle_get() {
   M* m = sched.idle_m;
   if (m) {
     sched.idle_m = m->sched_link;
-    sched.n_idle_m--;
+    sched.n_idle_m.store(sched.n_idle_m.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
   }
   return m;
 }
@@ -272,11 +327,11 @@ Nanos run_timers(P* p) {
   return timers_run(&p->timers, now);
 }
 
-// Steals for p, whose owner the caller is. The last round also takes runnext and runs the victims' timers.
-G* steal(P* p) {
+// Steals for p, the caller's. The last round also takes runnext and runs the victims' timers.
+G* steal(M* m, P* p) {
   for (int round = 0; round < kStealRounds; round++) {
     bool last = round == kStealRounds - 1;
-    auto procs = static_cast<uint32_t>(sched.procs);
+    auto procs = static_cast<uint32_t>(sched.procs.load(std::memory_order_acquire));
     uint32_t pos = static_cast<uint32_t>(next_random(p) % procs);
     // Strides coprime to the number of Ps visit each once, in an order that differs from thief to thief.
     uint32_t stride = 1;
@@ -298,6 +353,7 @@ G* steal(P* p) {
       G* batch[kRunqBatch];
       uint32_t n = runq_grab(victim, batch);
       if (n) {
+        timeline_steal(victim, n);
         for (uint32_t k = 0; k + 1 < n; k++) put_tail(p, batch[k]);
         return batch[n - 1];
       }
@@ -308,19 +364,19 @@ G* steal(P* p) {
         bool inherit;
         if (G* g = local_get(p, &inherit)) return g;
       }
-      G* next = victim->runnext.load(std::memory_order_acquire);
-      if (!next) continue;
+      if (victim->runnext.load(std::memory_order_relaxed) == 0) continue;
       if (victim->status.load(std::memory_order_relaxed) == PStatus::Running) {
-        // The victim is likely about to park and run it itself: taking it now would move a pair that works together apart.
-        // Only what has waited for the whole pause behind one and the same G is taken.
+        // The victim is likely about to park and run it itself: taking it now would move a pair that works together
+        // apart. Only what has waited for the whole pause behind one and the same G is taken.
         uint32_t looks = victim->looks.load(std::memory_order_relaxed);
         for (Nanos end = sys::nanotime() + kRunnextPause; sys::nanotime() < end;) arch::pause();
         if (victim->looks.load(std::memory_order_relaxed) != looks) continue;
-        next = victim->runnext.load(std::memory_order_acquire);
-        if (!next) continue;
       }
-      if (victim->runnext.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed))
+      if (G* next = next_steal(victim)) {
+        m->stole_next = true;
+        timeline_steal(victim, 1);
         return next;
+      }
     }
   }
   return nullptr;
@@ -342,6 +398,27 @@ Nanos earliest_timer() {
   return first;
 }
 
+// S5
+bool any_running() {
+  for (int i = 0; i < sched.procs; i++) {
+    if (sched.ps[i].status.load(std::memory_order_acquire) == PStatus::Running) return true;
+  }
+  return false;
+}
+
+bool polled_lately(Nanos now) { return now - sched.last_poll.load(std::memory_order_relaxed) < kPollFresh; }
+
+// Takes what has come in, unless an M blocks in the poller for it. How many Gs it woke.
+int look_at_poller() {
+  if (poller_waiters.load(std::memory_order_relaxed) == 0) return 0;
+  Nanos polled = sched.last_poll.load(std::memory_order_seq_cst);
+  if (polled == 0) return 0;
+  int found = poller_look();
+  // Unless one has begun to block meanwhile.
+  sched.last_poll.compare_exchange_strong(polled, sys::nanotime(), std::memory_order_seq_cst);
+  return found;
+}
+
 void start_spinning(M* m) {
   if (!m->spinning) {
     m->spinning = true;
@@ -359,14 +436,46 @@ P* idle_p_for(M* m) {
   return p;
 }
 
+void recheck() {
+  Nanos now = sys::nanotime();
+  Nanos next = records_recheck(now);
+  sched.recheck_at.store(next == kForever ? now + kRecheck : next, std::memory_order_relaxed);
+}
+
+// L2. p is the caller's, and m's if one is given. True if p is retired now.
+bool retire(P* p, M* m) {
+  {
+    LockGuard guard(sched.lock);
+    if (!sched.surplus.load(std::memory_order_relaxed)) return false;
+    if (m) releasep(m);
+    bool inherit;
+    while (G* g = local_get(p, &inherit)) global_put(g);
+    p->m.store(nullptr, std::memory_order_relaxed);
+    p->status.store(PStatus::Idle, std::memory_order_release);
+    pidle_put(p);
+  }
+  if (m && m->spinning) {
+    m->spinning = false;
+    sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
+  }
+  // For its Gs, and for the case that the limit was raised while wakep() counted on this spinning M.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  wakep();
+  return true;
+}
+
 // Blocks until there is a G to run. Called with a P, returns with a P (perhaps another).
 G* find_runnable(M* m) {
   for (;;) {
     P* p = m_p(m);
+    if (GOSHIM_UNLIKELY(sched.surplus.load(std::memory_order_relaxed)) && retire(p, m)) {
+      stopm(m);
+      continue;
+    }
+    if (GOSHIM_UNLIKELY(sched.recheck_at.load(std::memory_order_relaxed) == kRecheckNow)) recheck();
     Nanos until = run_timers(p);
     if (G* g = urgent_get()) return g;
-    if (p->schedtick.load(std::memory_order_relaxed) % kGlobalTick == 0 &&
-        sched.runq_size.load(std::memory_order_relaxed)) {
+    if (global_turn(p) && sched.runq_size.load(std::memory_order_relaxed)) {
       LockGuard guard(sched.lock);
       if (G* g = global_get(p, 1)) return g;
     }
@@ -376,10 +485,18 @@ G* find_runnable(M* m) {
       LockGuard guard(sched.lock);
       if (G* g = global_get(p, 0)) return g;
     }
+    if (look_at_poller() != 0) {
+      if (G* g = local_get(p, &inherit)) return g;
+    }
     int idle = sched.n_idle_p.load(std::memory_order_relaxed);
-    if (m->spinning || 2 * sched.n_spinning.load(std::memory_order_relaxed) < sched.procs - idle) {
+    if (m->spinning ||
+        2 * sched.n_spinning.load(std::memory_order_relaxed) < sched.active.load(std::memory_order_relaxed) - idle) {
       start_spinning(m);
-      if (G* g = steal(p)) return g;
+      tally(p, Counter::steal_tries);
+      if (G* g = steal(m, p)) {
+        tally(p, Counter::steals);
+        return g;
+      }
     }
     // Nothing: give the P up.
     {
@@ -397,6 +514,7 @@ G* find_runnable(M* m) {
       m->spinning = false;
       sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
       sched.n_futile.fetch_add(1, std::memory_order_relaxed);
+      tally(nullptr, Counter::futile_wakes);
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) ||
@@ -411,17 +529,27 @@ G* find_runnable(M* m) {
     if (until <= sys::nanotime()) {
       if (idle_p_for(m)) continue;
     }
-    Nanos polled = sched.last_poll.exchange(0, std::memory_order_seq_cst);
+    bool attend = true;
+    if (until == kForever && poller_waiters.load(std::memory_order_relaxed) != 0) {
+      bool often =
+          polled_lately(sys::nanotime()) || sched.n_futile_polls.load(std::memory_order_relaxed) >= kFutilePolls;
+      attend = !often || !any_running();
+    }
+    Nanos polled = attend ? sched.last_poll.exchange(0, std::memory_order_seq_cst) : 0;
     if (polled != 0) {
       // We are the one that sleeps in the poller. poll_until is set before the timers are looked at again, so that
       // who adds an earlier one either is seen here or sees poll_until (wake_poller).
       sched.poll_until.store(until, std::memory_order_seq_cst);
       first = earliest_timer();
       if (first < until) until = first;
-      poller_wait(until);
+      PollerEvents events;
+      poller_wait(until, &events);
       sched.poll_until.store(0, std::memory_order_seq_cst);
       sched.last_poll.store(sys::nanotime(), std::memory_order_seq_cst);
-      if (idle_p_for(m)) {
+      P* got = idle_p_for(m);
+      if (poller_dispatch(events) != 0) sched.n_futile_polls.store(0, std::memory_order_relaxed);
+      else if (events.count) sched.n_futile_polls.fetch_add(1, std::memory_order_relaxed);
+      if (got) {
         sysmon_poke();
         // It may be another P than the one whose timer is due.
         Nanos now = sys::nanotime();
@@ -441,21 +569,26 @@ G* find_runnable(M* m) {
 
 void reset_spinning(M* m) {
   m->spinning = false;
-  sched.n_futile.store(0, std::memory_order_relaxed);
+  // One of a pair that works in turns, whose M the kernel had descheduled, is no sign of work for two.
+  if (!m->stole_next) sched.n_futile.store(0, std::memory_order_relaxed);
+  m->stole_next = false;
   sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
   wakep();  // S1: the chain
 }
 
-// The wake-up of ready(). Waking a core costs more than a hundred hand-overs, and where Gs work in turns (a lock, a pair)
-// the woken M finds nothing. So after some futile wake-ups in a row only every 64th is done, and the others are left to
-// sysmon, which then looks every millisecond. This bends S2, and is safe because the caller's P is running: the G will
-// run there at the latest when the slice ends.
+// The wake-up of ready(). Waking a core costs more than a hundred hand-overs, and where Gs work in turns (a lock, a
+// pair) the woken M finds nothing. So after some futile wake-ups in a row only one in a thousand is done, and the
+// others are left to sysmon, which then looks every millisecond. This bends S2 (its barrier would be half of a
+// hand-over's cost), and is safe because the caller's P is running: the G will run there at the latest when the slice
+// ends.
 void wake_for_ready(P* p) {
-  if (sched.n_idle_p.load(std::memory_order_relaxed) != 0 &&
-      sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes && ++p->wakes_skipped % kThriftyEvery != 0) {
+  if (sched.limit.load(std::memory_order_relaxed) == 1) return;  // it is ours; who raises the limit wakes
+  if (sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes &&
+      sched.n_idle_p.load(std::memory_order_relaxed) != 0 && ++p->wakes_skipped % kThriftyEvery != 0) {
     if (!sched.wake_owed.load(std::memory_order_relaxed)) sched.wake_owed.store(true, std::memory_order_relaxed);
     return;
   }
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
   wakep();
 }
 
@@ -467,12 +600,25 @@ P* m_p_slow(M* m) {
   return reinterpret_cast<P*>(v);
 }
 
+// L1. Takes an idle P, which is on no list, out of the count. sched.lock held.
+static void p_retire(P* p) {
+  p->idle_link = sched.retired;
+  sched.retired = p;
+  int active = sched.active.load(std::memory_order_relaxed) - 1;
+  sched.active.store(active, std::memory_order_relaxed);
+  sched.surplus.store(active > sched.limit.load(std::memory_order_relaxed), std::memory_order_relaxed);
+}
+
 void global_put(G* g) {
   sched.runq.push(g);
   sched.runq_size.store(sched.runq.size, std::memory_order_relaxed);
 }
 
 void pidle_put(P* p) {
+  if (GOSHIM_UNLIKELY(sched.surplus.load(std::memory_order_relaxed))) {
+    p_retire(p);
+    return;
+  }
   p->idle_link = sched.idle_p;
   sched.idle_p = p;
   sched.n_idle_p.fetch_add(1, std::memory_order_relaxed);
@@ -499,6 +645,7 @@ void startm(P* p, bool spinning) {
     return;
   }
   sysmon_poke();
+  tally(Counter::wakes);
   if (!m) {
     newm(p, spinning);
     return;
@@ -512,15 +659,18 @@ void wakep() {
   if (sched.n_idle_p.load(std::memory_order_relaxed) == 0) {
     // D8: a P whose M has been in a blocking region for long is as good as an idle one. With many Ps a few are looked
     // at, from a random place: the next ready() looks at others, and sysmon at all.
-    bool few = sched.procs <= 4;
-    int looks = few ? sched.procs : 4;
-    auto start = few ? 0 : static_cast<int>(arch::cycles() % static_cast<uint64_t>(sched.procs));
+    int procs = sched.procs.load(std::memory_order_acquire);
+    bool few = procs <= 4;
+    int looks = few ? procs : 4;
+    auto start = few ? 0 : static_cast<int>(arch::cycles() % static_cast<uint64_t>(procs));
     for (int i = 0; i < looks; i++) {
-      P* p = &sched.ps[few ? i : (start + i) % sched.procs];
+      P* p = &sched.ps[few ? i : (start + i) % procs];
       if (p->status.load(std::memory_order_relaxed) != PStatus::Syscall) continue;
       if (!p->region_long.load(std::memory_order_relaxed) && !p->region_stale.load(std::memory_order_relaxed)) continue;
       PStatus in_region = PStatus::Syscall;
       if (p->status.compare_exchange_strong(in_region, PStatus::Idle, std::memory_order_acq_rel)) {
+        tally(Counter::retakes);
+        timeline(Event::Retake, static_cast<uint64_t>(p->id));
         startm(p, false);
         return;
       }
@@ -541,7 +691,20 @@ void pay_owed_wake() {
   if (sched.wake_owed.exchange(false, std::memory_order_relaxed) && any_runq()) wakep();
 }
 
+// What it has goes to the global queue, and it to the first M that comes back from the kernel.
+void p_without_m(P* p, bool spinning) {
+  if (spinning) sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
+  LockGuard guard(sched.lock);
+  bool inherit;
+  while (G* g = local_get(p, &inherit)) global_put(g);
+  p->m.store(nullptr, std::memory_order_relaxed);
+  p->status.store(PStatus::Idle, std::memory_order_release);
+  pidle_put(p);
+}
+
 void handoffp(P* p) {
+  tally(Counter::handoffs);
+  if (GOSHIM_UNLIKELY(sched.surplus.load(std::memory_order_relaxed)) && retire(p, nullptr)) return;
   if (!runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) ||
       sched.urgent_size.load(std::memory_order_relaxed)) {
     startm(p, false);
@@ -557,7 +720,7 @@ void handoffp(P* p) {
   {
     LockGuard guard(sched.lock);
     bool work = sched.runq.size || sched.urgent.size;
-    bool last = sched.n_idle_p.load(std::memory_order_relaxed) == sched.procs - 1 &&
+    bool last = sched.n_idle_p.load(std::memory_order_relaxed) == sched.active.load(std::memory_order_relaxed) - 1 &&
                 sched.last_poll.load(std::memory_order_relaxed) != 0;
     if (!work && !last) {
       p->m.store(nullptr, std::memory_order_relaxed);
@@ -581,14 +744,50 @@ void wake_poller(Nanos when) {
   }
 }
 
-void inject_list(GQueue* list) {
-  if (!list->head) return;
+void poll_overdue(Nanos now) {
+  if (poller_waiters.load(std::memory_order_relaxed) == 0) return;
+  Nanos polled = sched.last_poll.load(std::memory_order_relaxed);
+  if (polled == 0 || now - polled < kPollFresh) return;
+  if (look_at_poller() != 0) sched.n_futile_polls.store(0, std::memory_order_relaxed);
+  if (!any_running()) wakep();  // all that ran are in the kernel: somebody is to block in the poller
+}
+
+void sched_turn() {
+  if (getg()->region_depth != 0) return;
+  bool others;
   {
-    LockGuard guard(sched.lock);
-    for (G* g; (g = list->pop());) global_put(g);
+    NoPreempt off;
+    P* p = m_p(current_m());
+    bool poll =
+        poller_waiters.load(std::memory_order_relaxed) != 0 && sched.last_poll.load(std::memory_order_relaxed) != 0;
+    Nanos timer = p ? p->timers.first.load(std::memory_order_relaxed) : kForever;
+    if (poll || timer != kForever) {
+      Nanos now = sys::nanotime();
+      if (poll && !polled_lately(now)) look_at_poller();
+      if (timer <= now) timers_run(&p->timers, now);
+    }
+    others = p && (!runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) != 0);
   }
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (others) yield();
+}
+
+bool sched_alone(bool loop) {
+  NoPreempt off;
+  M* m = current_m();
+  P* p = m_p(m);
+  if (!p || !runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) != 0 ||
+      sched.urgent_size.load(std::memory_order_relaxed) != 0) {
+    return false;
+  }
+  if (poller_waiters.load(std::memory_order_relaxed) == 0 && earliest_timer() == kForever) return true;
+  if (!loop) return false;
+  if (sched.last_poll.load(std::memory_order_relaxed) == 0) return true;  // an M does all that
+  for (int i = 0; i < sched.procs; i++) {
+    if (&sched.ps[i] != p && sched.ps[i].status.load(std::memory_order_acquire) == PStatus::Running) return true;  // S5
+  }
+  if (sched.n_idle_p.load(std::memory_order_relaxed) == 0) return false;
   wakep();
+  return true;
 }
 
 // -- park and ready --
@@ -602,12 +801,13 @@ void park_prepare(WaitReason reason) {
     region_leave(g);
   }
   g->wait_reason = reason;
-  g->wait_since = 0;
+  g->wait_since = sched.coarse_now.load(std::memory_order_relaxed);
   if (GOSHIM_UNLIKELY(g->locked_m != nullptr)) g->locked_m->park_word.store(1, std::memory_order_relaxed);
   g->status.store(GStatus::Waiting, std::memory_order_release);
 }
 
-void park_switch() {
+// The running G leaves its M; its status says for what.
+static void leave() {
   G* g = getg();
   M* m = g->m.load(std::memory_order_relaxed);
   P* p = m_p(m);
@@ -615,29 +815,59 @@ void park_switch() {
     bool inherit;
     G* next = quick_next(p, &inherit);
     if (next == g) {  // readied already: nothing happened
+      timeline(Event::NotBlocked);
       g->status.store(GStatus::Running, std::memory_order_relaxed);
+      if (GOSHIM_UNLIKELY(g->ready_at != 0)) note_latency(m, g);
       return;
     }
     if (GOSHIM_LIKELY(next != nullptr && may_switch_to(next))) {
+      if (inherit) tally(p, Counter::inherits);
+      timeline_block(m, g, next);
       switch_g_to_g(g, m, next, !inherit);
       return;
     }
     m->handed_g = next;
   }
+  timeline_block(m, g, nullptr);
   switch_to_g0(g, m);
 }
 
-void ready(G* g) {
+void park_switch() {
+  G* g = getg();
+  auto reason = static_cast<size_t>(g->wait_reason);
+  if (P* p = m_p(g->m.load(std::memory_order_relaxed))) bump(p->counts->parks[reason]);
+  else counts_outside->parks[reason].fetch_add(1, std::memory_order_relaxed);
+  leave();
+}
+
+// What sysmon readies: Gs that time or I/O made ready while hogs hold every P. They run before the queues.
+static void put_urgent(G* g) {
+  {
+    LockGuard guard(sched.lock);
+    sched.urgent.push(g);
+    sched.urgent_size.store(sched.urgent.size, std::memory_order_relaxed);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
+  wakep();
+}
+
+// g is about to be put into a queue by the owner of p (null: by nobody's).
+static void make_runnable(P* p, G* g) {
+  note_ready(p, g);
+  timeline_ready(g);
   g->status.store(GStatus::Runnable, std::memory_order_release);
+}
+
+void ready(G* g) {
   G* self = getg();
   P* p = self ? m_p(self->m.load(std::memory_order_relaxed)) : nullptr;
+  make_runnable(p, g);
   if (GOSHIM_LIKELY(p != nullptr)) {
     put_next(p, g);
-    arch::fence_after_rmw();  // S2
     wake_for_ready(p);
     return;
   } else if (self && self->m.load(std::memory_order_relaxed)->urgent) {
-    ready_urgent(g);
+    put_urgent(g);
     return;
   } else {
     LockGuard guard(sched.lock);
@@ -647,27 +877,22 @@ void ready(G* g) {
   wakep();
 }
 
+void run_before_wait(G* g) {
+  NoPreempt guard;
+  P* p = m_p(current_m());
+  if (p && runq_take_last(p, g)) put_next(p, g);
+}
+
 void ready_many(G** gs, int n) {
   if (n == 0) return;
   G* self = getg();
   P* p = self ? m_p(self->m.load(std::memory_order_relaxed)) : nullptr;
-  for (int i = 0; i < n; i++) gs[i]->status.store(GStatus::Runnable, std::memory_order_release);
+  for (int i = 0; i < n; i++) make_runnable(p, gs[i]);
   if (GOSHIM_LIKELY(p != nullptr)) {
     for (int i = 0; i < n; i++) put_tail(p, gs[i]);
   } else {
     LockGuard guard(sched.lock);
     for (int i = 0; i < n; i++) global_put(gs[i]);
-  }
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
-  wakep();
-}
-
-void ready_urgent(G* g) {
-  g->status.store(GStatus::Runnable, std::memory_order_release);
-  {
-    LockGuard guard(sched.lock);
-    sched.urgent.push(g);
-    sched.urgent_size.store(sched.urgent.size, std::memory_order_relaxed);
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
   wakep();
@@ -680,7 +905,7 @@ void yield() {
   M* m = g->m.load(std::memory_order_relaxed);
   P* p = m_p(m);
   if (GOSHIM_UNLIKELY(p == nullptr || g->locked_m != nullptr)) {
-    sched_preempted();
+    sched_preempted(StopReason::Yield);
     return;
   }
   bool inherit;
@@ -688,8 +913,8 @@ void yield() {
   if (!next) {
     // Others' queues: a thread that spins with sched_yield may wait for a G that sits behind a busy one.
     if (sched.urgent_size.load(std::memory_order_relaxed) || sched.runq_size.load(std::memory_order_relaxed) ||
-        p->timers.first.load(std::memory_order_relaxed) != kForever) {
-      sched_preempted();
+        p->timers.first.load(std::memory_order_relaxed) != kForever || sched.surplus.load(std::memory_order_relaxed)) {
+      sched_preempted(StopReason::Yield);
       return;
     }
     for (int i = 0; i < sched.procs && !next; i++) {
@@ -698,6 +923,7 @@ void yield() {
       G* batch[kRunqBatch];
       uint32_t n = runq_grab(victim, batch);
       if (n == 0) continue;
+      timeline_steal(victim, n);
       next = batch[n - 1];
       for (uint32_t k = 0; k + 1 < n; k++) put_tail(p, batch[k]);
     }
@@ -707,16 +933,19 @@ void yield() {
   put_tail(p, g);
   if (GOSHIM_UNLIKELY(!may_switch_to(next))) {
     m->handed_g = next;
+    timeline(Event::Stop, StopReason::Yield);
     switch_to_g0(g, m);
     return;
   }
+  timeline_yield(m, next);
   switch_g_to_g(g, m, next, true);
 }
 
-void sched_preempted() {
+void sched_preempted(StopReason why) {
   G* g = getg();
   if (g->region_depth != 0) return;
   M* m = g->m.load(std::memory_order_relaxed);
+  timeline(Event::Stop, why);
   if (g->locked_m) g->locked_m->park_word.store(1, std::memory_order_relaxed);
   g->status.store(GStatus::Runnable, std::memory_order_release);
   P* p = m_p(m);
@@ -756,6 +985,7 @@ void sched_preempted() {
       }
     }
     prepare_resume(m, g, true);
+    timeline(Event::Start, timeline_file::id_of(g->id));
     goshim_switch(&m->g0->ctx, &g->ctx, g->tp, &m->g0_busy);
     m->curg.store(m->g0, std::memory_order_relaxed);
   }
@@ -769,8 +999,10 @@ void region_enter(RegionClass c) {
   if (g->region_depth++ == 0) {
     M* m = g->m.load(std::memory_order_relaxed);
     P* p = m_p(m);
+    timeline(Event::Region, static_cast<uint64_t>(c));
     g->status.store(GStatus::Syscall, std::memory_order_relaxed);
     m->old_p = p;
+    tally(p, Counter::calls);
     if (p) {
       m->p.store(0, std::memory_order_relaxed);
       p->syscalltick.store(p->syscalltick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -792,9 +1024,12 @@ static void region_leave(G* g) {
   if (GOSHIM_LIKELY(p && p->status.compare_exchange_strong(in_region, PStatus::Running, std::memory_order_acq_rel))) {
     p->m.store(m, std::memory_order_relaxed);
     m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
+    tally(p, Counter::calls_ended);
     g->status.store(GStatus::Running, std::memory_order_relaxed);
+    timeline(Event::RegionExit);
     return;
   }
+  tally(nullptr, Counter::calls_ended);
   if (g->locked_m) m->park_word.store(1, std::memory_order_relaxed);
   {
     LockGuard guard(sched.lock);
@@ -808,9 +1043,12 @@ static void region_leave(G* g) {
     if (g->locked_m) m->park_word.store(0, std::memory_order_relaxed);
     acquirep(m, p);
     g->status.store(GStatus::Running, std::memory_order_relaxed);
+    timeline(Event::RegionExit);
     sysmon_poke();
     return;
   }
+  timeline(Event::RegionExit);
+  timeline(Event::Stop, StopReason::NoP);
   // The P that ran out meanwhile may have gone idle just before global_put: S2.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   wakep();
@@ -827,6 +1065,7 @@ void region_exit() {
 
 long region_syscall(RegionClass c, long nr, long a, long b, long c2, long d, long e, long f) {
   region_enter(c);
+  timeline_call(nr);
   long r = arch::goshim_syscall_unless(&goshim_tls.interrupt, nr, a, b, c2, d, e, f);
   region_exit();
   return r;
@@ -851,6 +1090,77 @@ void unlock_os_thread() {
     g->locked_m->locked_g = nullptr;
     g->locked_m = nullptr;
   }
+}
+
+bool own_files() {
+  G* g = getg();
+  if (!g) return true;
+  Stats now;
+  stats(&now);
+  if (now.gs_live == 1) return false;
+  lock_os_thread();
+  g->own_files = true;
+  return true;
+}
+
+// -- the number of Ps: L1 to L4 --
+
+int wanted_procs() {
+  int wanted = sched.wanted_procs.load(std::memory_order_seq_cst);
+  if (wanted) return wanted;
+  return options.max_procs ? options.max_procs : default_max_procs();
+}
+
+// The next one that was never made.
+static P* p_make() {
+  int i = sched.procs.load(std::memory_order_relaxed);
+  P* p = new (&sched.ps[i]) P();
+  p->id = i;
+  p->counts = page_counts(i);
+  p->random = (static_cast<uint64_t>(i) + 1) * 0x9e3779b97f4a7c15UL;
+  sched.procs.store(i + 1, std::memory_order_release);
+  return p;
+}
+
+void procs_start() {
+  int n = wanted_procs();
+  int nobody = 0;
+  sched.wanted_procs.compare_exchange_strong(nobody, n, std::memory_order_seq_cst);
+  sched.procs.store(0, std::memory_order_relaxed);
+  for (int i = 0; i < n; i++) p_make();
+  sched.limit.store(n, std::memory_order_relaxed);
+  sched.active.store(n, std::memory_order_relaxed);
+  sched.surplus.store(false, std::memory_order_relaxed);
+  sched.retired = nullptr;
+}
+
+void procs_apply() {
+  NoPreempt guard;
+  {
+    LockGuard hold(sched.lock);
+    int limit = wanted_procs();
+    sched.limit.store(limit, std::memory_order_relaxed);
+    while (sched.active.load(std::memory_order_relaxed) > limit && sched.idle_p) p_retire(pidle_get());
+    int active = sched.active.load(std::memory_order_relaxed);
+    sched.surplus.store(active > limit, std::memory_order_relaxed);
+    for (; active < limit; active++) {
+      P* p = sched.retired;
+      if (p) sched.retired = p->idle_link;
+      else p = p_make();
+      sched.active.store(active + 1, std::memory_order_relaxed);
+      pidle_put(p);
+    }
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  sched.n_futile.store(0, std::memory_order_relaxed);
+  wakep();
+  // It may have taken the idle Ps that were for all that are now: deep_sleep().
+  sysmon_poke();
+}
+
+void set_max_procs(int n) {
+  sched.wanted_procs.store(n, std::memory_order_seq_cst);
+  if (runtime_started) procs_apply();
 }
 
 // -- dead Gs --
@@ -968,6 +1278,54 @@ int virtual_tid(uint64_t id) {
   return static_cast<int>(kFirst + id % kCount);
 }
 
+// Counting by P costs no locked instruction. A G counts as made before it can run, and its end is stored with release:
+// so who reads all ends first, and then all that were made, sees a G as living at least until its end, and 0 means that
+// none is left.
+static void count(Counter shown, std::atomic<uint64_t> P::*by_p, std::atomic<uint64_t>* elsewhere) {
+  G* self = getg();
+  P* p = self ? m_p(self->m.load(std::memory_order_relaxed)) : nullptr;
+  if (p) (p->*by_p).store((p->*by_p).load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  else elsewhere->fetch_add(1, std::memory_order_release);
+  tally(p, shown);
+}
+
+void g_counts() { count(Counter::gs_made, &P::gs_made, &sched.gs_made); }
+
+long live() {
+  uint64_t ended = sched.gs_ended.load(std::memory_order_acquire);
+  for (int i = 0; i < sched.procs; i++) ended += sched.ps[i].gs_ended.load(std::memory_order_acquire);
+  uint64_t made = sched.gs_made.load(std::memory_order_acquire);
+  for (int i = 0; i < sched.procs; i++) made += sched.ps[i].gs_made.load(std::memory_order_acquire);
+  return static_cast<long>(made - ended);
+}
+
+// While the first one lives, no other can be the last and nobody needs to count. It sets first_ended and issues a
+// membarrier: so any other has either counted its own end before, or sees first_ended.
+bool g_ends() {
+  NoPreempt guard;
+  count(Counter::gs_ended, &P::gs_ended, &sched.gs_ended);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (getg() == sched.survivor) {
+    sched.first_ended.store(true, std::memory_order_seq_cst);
+    sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  } else if (GOSHIM_LIKELY(!sched.first_ended.load(std::memory_order_relaxed))) {
+    return false;
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // of two that end at once one sees both
+  return live() == 0 && !sched.last_ended.exchange(true, std::memory_order_acq_rel);
+}
+
+void live_reset() {
+  for (int i = 0; i < sched.procs; i++) {
+    sched.ps[i].gs_made.store(0, std::memory_order_relaxed);
+    sched.ps[i].gs_ended.store(0, std::memory_order_relaxed);
+  }
+  sched.gs_made.store(1, std::memory_order_relaxed);
+  sched.gs_ended.store(0, std::memory_order_relaxed);
+  sched.first_ended.store(false, std::memory_order_relaxed);
+  sched.last_ended.store(false, std::memory_order_relaxed);
+}
+
 G* g_make() {
   G* g = g_slab.take();
   if (!g) return nullptr;
@@ -979,6 +1337,7 @@ void g_list(G* g) {
   LockGuard hold(sched.all_lock);
   g->all_link = sched.all_gs.load(std::memory_order_relaxed);
   sched.all_gs.store(g, std::memory_order_release);
+  tid_make_room();
 }
 
 // Gives the stack slot of one G that a fork left behind back for use. Preemption off.
@@ -997,23 +1356,26 @@ static void orphan_reclaim() {
 void proc_after_fork_child() {
   kind_lock.reset();
   g_slab.reset_lock();
+  cpu_after_fork_child();
 }
 
-// Address space or memory is used up: dead Gs in the caches of idle Ps come into reach, and Gs that are about to end get
-// a chance to.
+// Address space or memory is used up: dead Gs in the caches of idle Ps come into reach, and Gs that are about to end
+// get a chance to.
 static void make_room() {
   {
     NoPreempt guard;
     LockGuard hold(sched.lock);
     LockGuard hold_dead(sched.dead_lock);
-    for (P* p = sched.idle_p; p; p = p->idle_link) {
-      for (int kind = 0; kind < kStackKinds; kind++) {
-        while (G* g = p->dead[kind]) {
-          p->dead[kind] = g->schedlink;
-          p->ndead[kind]--;
-          g->schedlink = sched.dead[kind];
-          sched.dead[kind] = g;
-          sched.n_dead[kind]++;
+    for (P* list : {sched.idle_p, sched.retired}) {
+      for (P* p = list; p; p = p->idle_link) {
+        for (int kind = 0; kind < kStackKinds; kind++) {
+          while (G* g = p->dead[kind]) {
+            p->dead[kind] = g->schedlink;
+            p->ndead[kind]--;
+            g->schedlink = sched.dead[kind];
+            sched.dead[kind] = g;
+            sched.n_dead[kind]++;
+          }
         }
       }
     }
@@ -1067,13 +1429,16 @@ G* g_take(size_t stack_size, size_t guard_size) {
   tls->pending.store(0, std::memory_order_relaxed);
   tls->interrupt.store(0, std::memory_order_relaxed);
   tls->tid = tid;
+  tid_note(tid, g);
   tcb::set_tid(g->tp, tid);
   g->id = id;
   g->status.store(GStatus::Dead, std::memory_order_relaxed);
   g->region_depth = 0;
+  g->own_files = false;
   g->wait_reason = WaitReason::None;
   g->saved = nullptr;
-  sched.gs_live.fetch_add(1, std::memory_order_relaxed);
+  g->cpu_time.store(0, std::memory_order_relaxed);
+  g->usage_total = g->usage_user = 0;
   return g;
 }
 
@@ -1081,7 +1446,16 @@ void g_start(G* g, void* top, void (*entry)(void*), void* arg) {
   NoPreempt guard;
   arch::make_context(&g->ctx, top, entry, arg);
   g->busy.store(0, std::memory_order_relaxed);
-  ready(g);
+  // Go runs the youngest first; threads begin in the order in which they were made.
+  G* self = getg();
+  P* p = self ? m_p(self->m.load(std::memory_order_relaxed)) : nullptr;
+  if (!p || p->runnext.load(std::memory_order_relaxed) == 0) {
+    ready(g);
+    return;
+  }
+  make_runnable(p, g);
+  put_tail(p, g);
+  wake_for_ready(p);
 }
 
 void g_wait_off_stack(G* g) { wait_busy(g); }
@@ -1100,50 +1474,41 @@ void g_release(G* g) {
     m->locked_g = nullptr;
     g->locked_m = nullptr;
     g->lock_count = 0;
+    g->program_locks = 0;
     m->ends = true;
   }
   g->status.store(GStatus::Dead, std::memory_order_release);
   if (recycle) dead_put(g);
   if (m->ends) switch_to_g0(g, m);
-  park_switch();
+  leave();
   fatal("g_exit: a dead G was resumed");
 }
 
 // -- numbers --
 
-int max_procs() { return sched.procs; }
+int max_procs() {
+  int limit = sched.limit.load(std::memory_order_relaxed);
+  return limit ? limit : wanted_procs();
+}
 
 void stats(Stats* out) {
   uint64_t reserved = 0;
   for (int i = 0; i < sched.procs; i++) reserved += sched.ps[i].id_end - sched.ps[i].next_id;
   out->gs_made = static_cast<long>(sched.ids.load() - 1 - reserved);
-  out->gs_live = sched.gs_live.load();
+  out->gs_live = live();
   out->ms = sched.ms.load();
-  out->ps = sched.procs;
+  out->ps = max_procs();
   out->idle_ps = sched.n_idle_p.load();
   out->spinning = sched.n_spinning.load();
   NoPreempt guard;
   LockGuard hold(sched.lock);
-  out->idle_ms = sched.n_idle_m;
+  out->idle_ms = sched.n_idle_m.load(std::memory_order_relaxed);
+  out->surplus_ps = sched.active.load() - sched.limit.load();
   out->runq = sched.runq.size;
 }
 
 void for_each_g(void (*fn)(G*, void*), void* arg) {
   for (G* g = sched.all_gs.load(std::memory_order_acquire); g; g = g->all_link) fn(g, arg);
-}
-
-// -- chaos --
-
-bool chaos_on;
-
-void chaos_slow() {
-  if (!getg() || goshim_tls.nopreempt != 0 || getg()->region_depth != 0) return;
-  // Not the P's generator: this must not change what the scheduler does.
-  uint64_t x = arch::cycles() * 0x9e3779b97f4a7c15UL;
-  if ((x >> 32) % 1000 < static_cast<uint64_t>(options.chaos)) {
-    NoPreempt guard;
-    sched_preempted();
-  }
 }
 
 }  // namespace goshim

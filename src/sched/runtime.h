@@ -16,12 +16,15 @@
 #include "base/lock.h"
 #include "park/timer.h"
 #include "stack/stack.h"
+#include "tcb/tcb.h"
+#include "trace/timeline_file.h"
 
 namespace goshim {
 
 struct G;
 struct M;
 struct P;
+struct Counts;
 
 // ---- the part of a G that must be found by thread pointer ----
 
@@ -34,9 +37,11 @@ struct Tls {
   int32_t nopreempt;
   // Requests (Pending bits) set by others, read at the last preempt_on(). Any thread sets, the G clears.
   std::atomic<uint32_t> pending;
-  // Non-zero when a wait must end at once with EINTR (Interrupt bits): a signal or a cancellation is waiting. Any thread
-  // sets, the G clears.
+  // Non-zero when a wait must end at once with EINTR (Interrupt bits): a signal or a cancellation is waiting. Any
+  // thread sets, the G clears.
   std::atomic<uint32_t> interrupt;
+  // Calls that let others run if asked to (give_way()). The G counts, sysmon reads.
+  std::atomic<uint32_t> calls;
   int tid;  // virtual thread id of the G (the pid for the main G); 0 in a foreign thread until asked for
   // What others find by this TCB's pthread_t: g, also while g is hidden from a child of vfork, which runs on this TCB.
   G* owner;
@@ -56,6 +61,9 @@ enum Interrupt : uint32_t {
 };
 
 inline G* getg() { return goshim_tls.g; }
+
+// The child of a vfork on its parent's stack: it shares the memory, but descriptors and actions are its own.
+inline bool in_vfork_child() { return goshim_tls.owner != nullptr && goshim_tls.g == nullptr; }
 
 // ---- G ----
 
@@ -101,10 +109,13 @@ struct alignas(kCacheLine) G {
   std::atomic<GStatus> status{GStatus::Dead};  // written by the owner
   std::atomic<M*> m{nullptr};                  // the M that runs it; written by that M at the switch
   G* schedlink = nullptr;                      // next in a run queue or dead list; owned by that list
+  // When it was readied, for the few whose way to running is timed; else 0. Written by who readies it, before it can
+  // be found; taken by the M that resumes it.
+  Nanos ready_at = 0;
 
   // -- parking; written by the G itself before it can be found, then by who wakes it --
   WaitReason wait_reason = WaitReason::None;
-  Nanos wait_since = 0;     // set by sysmon's first sighting, for the dump; 0 = not sighted
+  Nanos wait_since = 0;     // when it began to wait by Sched::coarse_now, for the dump
   uint32_t wake_value = 0;  // left by the waker for the woken (a ParkResult)
   Timer timer;              // its time-out or sleep
   // The key whose queue it is in, and its place there; null when in none. Written under the lock of that key's bucket
@@ -115,9 +126,14 @@ struct alignas(kCacheLine) G {
   // -- blocking regions; owned by the G --
   uint32_t region_depth = 0;
 
+  // Its kernel thread, which it is locked to, has a table of descriptors of its own (unshare): the poller knows nothing
+  // of it. Owned by the G.
+  bool own_files = false;
+
   // -- locked to an M (LockOSThread); owned by the G --
   M* locked_m = nullptr;
   uint32_t lock_count = 0;
+  int32_t program_locks = 0;  // of these, the program's own: goshim_lock_thread()
 
   // -- thread life; see thread/ --
   stack::Stack stack;  // its slot; holds the TCB at the top, and the stack unless the program supplied one
@@ -138,12 +154,18 @@ struct alignas(kCacheLine) G {
 
   // -- injection; see sched/inject.cpp --
   void* saved = nullptr;  // innermost saved context; owned by the G
+  uint32_t requests = 0;  // signals of the runtime's that have found it on its kernel thread; there
 
   // -- all Gs ever made, for the dump and for fork; set once, under sched.all_lock --
   G* all_link = nullptr;
   G* slab_next = nullptr;
   char name[16] = {};     // written by the creator, later under the lock of thread/ident.cpp
   void* ident = nullptr;  // owned by thread/ident.cpp
+
+  // -- CPU time; see sched/cputime.h --
+  std::atomic<Nanos> cpu_time{0};
+  Nanos usage_total = 0;  // as told by g_usage() last, and the user's part of it; the G's
+  Nanos usage_user = 0;
 };
 
 // ---- P ----
@@ -155,6 +177,7 @@ enum class PStatus : uint32_t {
 };
 
 constexpr uint32_t kRunqSize = 256;
+constexpr uintptr_t kWanted = 1;
 constexpr int kStackKinds = 8;  // different (stack size, guard size) pairs with dead lists of their own
 
 struct alignas(kCacheLine) P {
@@ -162,20 +185,24 @@ struct alignas(kCacheLine) P {
   std::atomic<PStatus> status{PStatus::Idle};
   std::atomic<M*> m{nullptr};  // back link; written by the owner at acquire and release
   P* idle_link = nullptr;      // sched.lock
+  Counts* counts = nullptr;    // its area of the page of counters (trace/page.h); constant after start
 
   // Ticks: written by the owner, read by sysmon (relaxed: a missed tick costs one round).
-  std::atomic<uint32_t> schedtick{0};     // every time a G starts a new slice
+  std::atomic<uint64_t> schedtick{0};     // every time a G starts a new slice
   std::atomic<uint32_t> syscalltick{0};   // every blocking region entered
   std::atomic<bool> region_long{false};   // set at region entry: anyone may take the P at once
   std::atomic<bool> region_stale{false};  // sysmon saw this region twice (>= 20 us): anyone may take the P
 
   // Local run queue: a ring with one producer (the owner) and many consumers. tail: written by the owner, release.
-  // head: CAS by consumers, acq_rel. Slots are atomics because a consumer may read one that is being overwritten; its
-  // CAS on head then fails.
+  // head: CAS by consumers together with tail, acq_rel. Slots are atomics because a consumer may read one that is being
+  // overwritten; its CAS on head then fails.
   alignas(kCacheLine) std::atomic<uint32_t> runq_head{0};
   std::atomic<uint32_t> runq_tail{0};
-  // The G readied last by the running one: runs next and inherits its slice. Set by the owner only; anyone may take it.
-  std::atomic<G*> runnext{nullptr};
+  // The G readied last by the running one: runs next and inherits its slice. Its address, with kWanted while a thief is
+  // deciding. Set by the owner only; anyone may take it (N1 to N4 in runq.h).
+  std::atomic<uintptr_t> runnext{0};
+  std::atomic<uint32_t> taking{0};      // written by the owner
+  std::atomic<bool> next_thief{false};  // some thief is at runnext; thieves
   std::atomic<G*> runq[kRunqSize];
 
   // Dead Gs by kind of stack, last in first out; owner only.
@@ -185,6 +212,10 @@ struct alignas(kCacheLine) P {
   // Ids for new Gs, [next_id, id_end): taken from sched.ids a batch at a time; owner only, read by stats().
   uint64_t next_id = 0;
   uint64_t id_end = 0;
+
+  // Gs made and ended here, see live() in proc.cpp. Written by the owner (release).
+  std::atomic<uint64_t> gs_made{0};
+  std::atomic<uint64_t> gs_ended{0};
 
   // Looks into the local queue (about one for each switch). Owner writes; thieves read it to see that the owner still
   // runs the same G (relaxed: a guess).
@@ -196,16 +227,34 @@ struct alignas(kCacheLine) P {
   TimerHeap timers;
 
   // What sysmon saw last; sysmon only.
-  uint32_t seen_schedtick = 0;
+  uint64_t seen_schedtick = 0;
   Nanos seen_sched_when = 0;
   uint32_t seen_syscalltick = 0;
   Nanos seen_syscall_when = 0;
   Nanos seen_cpu = 0;
   long seen_switches = -1;
+  const G* seen_g = nullptr;
+  uint32_t seen_calls = 0;
+  Nanos seen_calls_when = 0;
+  bool gives_way = false;  // what it runs makes calls all the time: a request is enough
   Nanos seen_switches_when = 0;
 };
 
 // ---- M ----
+
+// Where an M notes what it does, while there is a timeline (trace/timeline.cpp); its own.
+struct TimelineWriter {
+  timeline_file::Record* next = nullptr;  // in its segment, and where that ends
+  timeline_file::Record* end = nullptr;
+  uint64_t base = 0;  // cycles of the segment, and of the last record
+  uint64_t last = 0;
+  uint16_t* run = nullptr;  // place in a timeline_file::Run, what is left of it, and what its ids are relative to
+  uint32_t run_left = 0;
+  uint32_t run_base = 0;
+  uint32_t run_size = 0;  // yields since `last`, but for run_left
+  uint32_t id = 0;
+  timeline_file::Segment* segment = nullptr;
+};
 
 struct alignas(kCacheLine) M {
   G* g0 = nullptr;                // constant
@@ -218,6 +267,7 @@ struct alignas(kCacheLine) M {
   P* next_p = nullptr;                    // P handed to a sleeping or new M; written before park_word is
   P* old_p = nullptr;                     // P given up at region entry; itself
   bool spinning = false;                  // looking for work without having any; itself, or who wakes it
+  bool stole_next = false;                // what it found last was a runnext; itself
   std::atomic<uint32_t> park_word{0};     // 0 running or to be woken, 1 asleep
   G* locked_g = nullptr;                  // the G locked to this M; itself
   std::atomic<bool> preempt_sent{false};  // at most one preemption signal on its way
@@ -225,18 +275,25 @@ struct alignas(kCacheLine) M {
   G* preempt_g = nullptr;
   Nanos preempt_since = 0;
   Nanos preempt_last = 0;
-  std::atomic<bool> preempt_force{false};  // even out of libc's text; sysmon sets, the handler reads (relaxed)
-  void* spent_area = nullptr;              // saved context that the last restore on this M read; itself
-  M* sched_link = nullptr;                 // idle list; sched.lock
-  M* all_link = nullptr;                   // all Ms; set once
-  std::atomic<uint32_t> g0_busy{0};        // what a switch away from g0 clears in place of a G::busy
-  G* handed_g = nullptr;                   // the G to run next, left for the g0 by a G that switches to it; itself
-  Nanos seen_asleep = -kSecond;            // when sysmon last found it asleep in a call it does not know; sysmon only
-  bool urgent = false;                     // what it readies goes before the queues (sysmon); constant
-  bool ends = false;                       // its locked G has ended: the kernel thread is to end; itself
+  std::atomic<bool> preempt_force{false};    // even out of libc's text; sysmon sets, the handler reads (relaxed)
+  std::atomic<timespec*> wait_end{nullptr};  // when its wait in libc's code ends, see sync/shared.h; itself
+  void* spent_area = nullptr;                // saved context that the last restore on this M read; itself
+  M* sched_link = nullptr;                   // idle list; sched.lock
+  M* all_link = nullptr;                     // all Ms; set once
+  std::atomic<uint32_t> g0_busy{0};          // what a switch away from g0 clears in place of a G::busy
+  G* handed_g = nullptr;                     // the G to run next, left for the g0 by a G that switches to it; itself
+  Nanos seen_asleep = -kSecond;              // when sysmon last found it asleep in a call it does not know; sysmon only
+  bool urgent = false;                       // what it readies goes before the queues (sysmon); itself
+  bool ends = false;                         // its locked G has ended: the kernel thread is to end; itself
   char* stack = nullptr;    // mapping that holds g0's stack, the alternate signal stack and the TCB; null for the first
   void* own_tcb = nullptr;  // the TCB glibc's lists hold for this kernel thread (main's for the first M)
   M* slab_next = nullptr;
+  TimelineWriter timeline;
+
+  // CPU time; see sched/cputime.h.
+  std::atomic<uint32_t> cpu_sequence{0};
+  std::atomic<Nanos> cpu_clock{0};
+  Nanos cpu_since = 0;  // when it was last charged; itself
 };
 
 constexpr uintptr_t kStealing = 1;
@@ -281,9 +338,8 @@ class NoPreempt {
 
 // The G of a thread made by goshim, from its pthread_t; null for a foreign thread's.
 inline G* g_of(pthread_t t) {
-  char* self = reinterpret_cast<char*>(arch::thread_pointer());
-  ptrdiff_t offset = reinterpret_cast<char*>(&goshim_tls) - self;
-  return reinterpret_cast<Tls*>(reinterpret_cast<char*>(t) + offset)->owner;
+  ptrdiff_t offset = reinterpret_cast<char*>(&goshim_tls) - reinterpret_cast<char*>(arch::thread_pointer());
+  return reinterpret_cast<Tls*>(reinterpret_cast<char*>(tcb::tp_of(t)) + offset)->owner;
 }
 inline Tls* tls_of(G* g) {
   ptrdiff_t offset = reinterpret_cast<char*>(&goshim_tls) - reinterpret_cast<char*>(arch::thread_pointer());

@@ -29,11 +29,19 @@ void park_switch();
 void ready(G* g);
 // The same for a batch: to the tail of the local queue, in order, with one wake-up.
 void ready_many(G** gs, int n);
-// The same from sysmon: Gs that time or I/O made ready while hogs hold every P; they run before the queues.
-void ready_urgent(G* g);
+// The caller is about to wait for the end of g: if g came last into the local queue it becomes runnext. So threads that
+// are made and joined as calls nest are run in depth, and few are alive at once. Preemption on or off.
+void run_before_wait(G* g);
 
 // sched_yield(2): lets other runnable Gs of this P, or any queue, run first. Preemption may be on.
 void yield();
+
+// At the entry of calls that may block: a request to let others run is met here, before sysmon has to interrupt the G.
+// On a G with preemption on.
+inline void give_way() {
+  goshim_tls.calls.store(goshim_tls.calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (GOSHIM_UNLIKELY(goshim_tls.pending.load(std::memory_order_relaxed) & kPendingPreempt)) NoPreempt now;
+}
 
 // ---- blocking regions (D8) ----
 //
@@ -58,20 +66,34 @@ class Region {
   bool in_;
 };
 
+// By a G that is about to ask for events, again and again, without ever parking as long as there are some: others that
+// wait for this P, or for events, have their turn. On a G with preemption on.
+void sched_turn();
+
+// True if the caller's P has nothing else to run, and nobody counts on its M to look after timers or the poller: then a
+// wait may as well block in the kernel (in a long region). loop: the caller is an event loop, of which there are few;
+// an M is woken to look after the rest, if need be. On a G.
+bool sched_alone(bool loop);
+
 // Signal-aware system call in a region: -EINTR without a call when a signal or cancellation already waits for the G.
 long region_syscall(RegionClass c, long nr, long a = 0, long b = 0, long c2 = 0, long d = 0, long e = 0, long f = 0);
 
 // ---- locked Gs (D13) ----
 void lock_os_thread();
 void unlock_os_thread();
+// For who is about to give the calling thread a table of descriptors of its own. False if it is the only thread, which
+// has that already. On a G; else true.
+bool own_files();
 
 // ---- thread life, for thread/ ----
 
 // A dead G with stack and TCB ready for reset, or a fresh one; null when memory or address space is exhausted.
 // On a program's G with preemption on.
-// Its goshim_tls says: preemption off once, no request; status Dead; context unset.
+// Its goshim_tls says: preemption off once, no request; status Dead; context unset. It counts as living from
+// signal_g_create() on.
 G* g_take(size_t stack_size, size_t guard_size);
-// Publishes a new G that will run entry(arg) on the stack that ends at top: runnext, wake-up.
+// Publishes a new G that will run entry(arg) on the stack that ends at top: runnext if that is free, else the tail of
+// the local queue; wake-up.
 void g_start(G* g, void* top, void (*entry)(void*), void* arg);
 // The end of the running G: never returns. The G goes to the dead list if nobody will join it.
 [[noreturn]] void g_exit(bool recycle);
@@ -81,9 +103,13 @@ void g_release(G* g);
 void g_wait_off_stack(G* g);
 
 // ---- numbers ----
+// The number of Ps; before the runtime starts, how many it will have.
 int max_procs();
+// Changes it, to 1 to kMaxProcs: more Ps are there at once, fewer within a slice or two (L1 to L4 in proc.cpp). Any
+// thread, preemption on or off; not in a signal handler of a foreign thread.
+void set_max_procs(int n);
 struct Stats {
-  long gs_made, gs_live, ms, idle_ms, ps, idle_ps, spinning, runq;
+  long gs_made, gs_live, ms, idle_ms, ps, idle_ps, surplus_ps, spinning, runq;
 };
 void stats(Stats* out);
 

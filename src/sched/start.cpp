@@ -1,19 +1,24 @@
-// The start of the runtime, at the first creation of a thread (D1): learns what must be learned, makes the Ps, turns the
-// calling thread into a G.
+// The start of the runtime, at the first creation of a thread (D1): learns what must be learned, makes the Ps, turns
+// the calling thread into a G.
+#include <sys/auxv.h>
 #include <sys/mman.h>
-
-#include <new>
 
 #include "base/host.h"
 #include "base/options.h"
 #include "base/print.h"
 #include "base/procs.h"
+#include "net/poller.h"
+#include "sched/cputime.h"
 #include "sched/inject.h"
 #include "sched/internal.h"
 #include "tcb/tcb.h"
 #include "thread/fork.h"
 #include "thread/life.h"
 #include "thread/signal.h"
+#include "trace/dump.h"
+#include "trace/page.h"
+#include "trace/schedtrace.h"
+#include "trace/timeline.h"
 
 namespace goshim {
 
@@ -22,12 +27,12 @@ namespace {
 // What holds for the children of this process too. Null on success.
 const char* learn() {
   arch::init();
+  if (getauxval(AT_PAGESZ) != kPage) return "the kernel's pages are not of 4 KB";
   if (const char* why = tcb::learn()) return why;
   stack::init();
   sched.started_at = sys::nanotime();
-  sched.procs = options.max_procs ? options.max_procs : default_max_procs();
-  auto procs = static_cast<size_t>(sched.procs);
-  void* ps = sys::map(procs * sizeof(P), PROT_READ | PROT_WRITE);
+  sched.coarse_now.store(sched.started_at, std::memory_order_relaxed);
+  void* ps = sys::map(kMaxProcs * sizeof(P), PROT_READ | PROT_WRITE);
   if (!ps) return "no memory";
   sched.ps = static_cast<P*>(ps);
   return nullptr;
@@ -43,6 +48,7 @@ G* adopt_current_thread() {
     g->region_depth = 0;
     g->locked_m = nullptr;
     g->lock_count = 0;
+    g->program_locks = 0;
     g->ident = nullptr;  // what this kernel thread has now is what its new threads inherit
     g->timer.heap.store(nullptr, std::memory_order_relaxed);
     g->timer.firing.store(0, std::memory_order_relaxed);
@@ -63,20 +69,19 @@ G* adopt_current_thread() {
 }  // namespace
 
 const char* runtime_start() {
+  host.single_threaded = &kNotAlone;
   if (sched.ps) fork_rebuild();
   else if (const char* why = learn()) return why;
   sched.pid = sys::getpid();
-  for (int i = 0; i < sched.procs; i++) {
-    P* p = new (&sched.ps[i]) P();
-    p->id = i;
-    p->random = (static_cast<uint64_t>(i) + 1) * 0x9e3779b97f4a7c15UL;
-  }
+  if (!page_open(sched.pid, sched.started_at)) return "no memory";
+  procs_start();
   G* g = adopt_current_thread();
   if (!g) return "no memory";
+  cpu_adopt(g);
   sched.survivor = g;
   g->result = PTHREAD_CANCELED;             // C5 in thread/cancel.cpp
   g->id = sched.first_id ? 1 : fresh_id();  // the process's first thread is 1
-  sched.gs_live.store(1);
+  live_reset();
   inject_init(options.preempt_signal);
   signal_init(g);
   M* m = m_adopt_current();
@@ -95,11 +100,17 @@ const char* runtime_start() {
   tcb::wrap_setxid();
   goshim_tls.tid = sys::gettid();
   goshim_tls.g = goshim_tls.owner = g;
-  chaos_on = options.chaos != 0;
+  timeline_start();
   template_thread_start();
+  poller_start();
   sysmon_start();
+  chaos_start();
+  dump_start();
   signal_start();
+  schedtrace_start();
   runtime_started = true;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (sched.wanted_procs.load() != sched.limit.load()) procs_apply();  // changed since: set_max_procs()
   preempt_on();
   return nullptr;
 }

@@ -10,6 +10,7 @@
 //   none. m->curg cannot change in between: only the runtime changes it, with some counter raised.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 
@@ -17,11 +18,16 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "base/own_fd.h"
 #include "base/print.h"
+#include "net/poller.h"
+#include "sched/cputime.h"
 #include "sched/inject.h"
 #include "sched/internal.h"
 #include "sched/runq.h"
-#include "trace/schedtrace.h"
+#include "trace/dump.h"
+#include "trace/page.h"
+#include "trace/timeline.h"
 
 namespace goshim {
 namespace {
@@ -29,7 +35,8 @@ namespace {
 constexpr Nanos kMinSleep = 20 * kMicrosecond;
 constexpr Nanos kMaxSleep = 10 * kMillisecond;
 constexpr Nanos kThriftySleep = kMillisecond;  // while ready() leaves wake-ups to sysmon
-constexpr int kEagerRounds = 50;               // idle rounds before the sleep doubles
+constexpr Nanos kBriskSleep = 200 * kMicrosecond;
+constexpr int kEagerRounds = 50;  // idle rounds before the sleep doubles
 constexpr Nanos kSlice = 10 * kMillisecond;
 constexpr Nanos kHogSlice = kMillisecond;       // what a G may use up when a timer or I/O made another one ready
 constexpr Nanos kHogLeast = 50 * kMicrosecond;  // and the least it is left
@@ -37,20 +44,52 @@ constexpr Nanos kLate = 200 * kMicrosecond;     // a timer that an idle P's M sh
 constexpr Nanos kSleeper = 100 * kMillisecond;  // for so long a G once found asleep in an unknown call is not preempted
 constexpr Nanos kAwakeAfterWake = 10 * kMillisecond;
 
-int task_dir = -1;  // /proc/self/task, opened before a chroot can hide it
+// sysmon opens files all the time, and a number that it has for a moment is one that the program does not get, though
+// it may count on it (the lowest one free). So it has a table of descriptors of its own, as far as the kernel lets it:
+// then this is the process, through which it gets at the poller's descriptors, -1 as long as the kernel denies it.
+bool own_table = false;
+int pidfd = -1;
+// /proc/self/task, opened before a chroot can hide it; in sysmon's table.
+int task_dir = -1;
+OwnFd& shared_task_dir() { return own_fd_of(OwnFdName::Tasks); }
 
-Nanos cpu_time(int tid) {
-  // The kernel's encoding of a thread's CPU clock: ~tid << 3 | CPUCLOCK_PERTHREAD_MASK (4) | CPUCLOCK_SCHED (2).
-  timespec ts;
-  if (sys::call(SYS_clock_gettime, static_cast<clockid_t>(~static_cast<unsigned>(tid) << 3 | 6), &ts) != 0) return -1;
-  return ts.tv_sec * kSecond + ts.tv_nsec;
+// On the thread that starts the runtime: can sysmon have a table of its own?
+bool may_have_own_table() {
+  long process = sys::call(SYS_pidfd_open, sched.pid, 0);
+  if (process < 0) return false;
+  long copy = sys::call(SYS_pidfd_getfd, process, process, 0);
+  if (copy >= 0) sys::close(static_cast<int>(copy));
+  sys::close(static_cast<int>(process));
+  return copy >= 0;
 }
 
-// Reads /proc/self/task/<tid>/<name>, terminated; the length, at most size - 1, or not above 0.
-long read_task_file(int tid, const char* name, char* text, size_t size) {
+// Once it has a table of its own.
+void fetch() {
+  if (pidfd < 0) pidfd = static_cast<int>(sys::call(SYS_pidfd_open, sched.pid, 0));
+  poller_fetch(pidfd);
+}
+
+// On sysmon, if so.
+void take_own_table() {
+  if (sys::call(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE) != 0) return;
+  own_table = true;
+  // Nothing of ours lies where messages are written to. A copy of the program's stderr would keep that open for ever.
+  for (int standard = 0; standard <= 2; standard++) sys::call(SYS_epoll_create1, EPOLL_CLOEXEC);
+  fetch();
+}
+
+void open_task_dir() {
+  long fd = sys::call(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  task_dir = own_table ? static_cast<int>(fd) : shared_task_dir().keep(static_cast<int>(fd));
+}
+
+int own_tasks() { return own_table ? task_dir : shared_task_dir().get(); }
+
+// tasks is /proc/self/task. Reads <tid>/<name> there, terminated; the length, at most size - 1, or not above 0.
+long read_task_file(int tasks, int tid, const char* name, char* text, size_t size) {
   char path[32];
   format(path, sizeof path, "%d/%s", tid, name);
-  long fd = sys::call(SYS_openat, task_dir, path, O_RDONLY | O_CLOEXEC);
+  long fd = sys::call(SYS_openat, tasks, path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fd;
   long n = sys::read(static_cast<int>(fd), text, size - 1);
   sys::close(static_cast<int>(fd));
@@ -58,21 +97,10 @@ long read_task_file(int tid, const char* name, char* text, size_t size) {
   return n;
 }
 
-// True if the kernel thread sleeps in the kernel.
-bool asleep(int tid) {
-  char text[256];
-  long n = read_task_file(tid, "stat", text, sizeof text);
-  // "tid (comm) S ...": comm may hold anything, so the last ')' counts.
-  for (long i = n - 1; i >= 0; i--) {
-    if (text[i] == ')') return i + 2 < n && (text[i + 2] == 'S' || text[i + 2] == 'D');
-  }
-  return false;
-}
-
 // How often the kernel thread has gone to sleep of its own accord, ever; -1 if that cannot be read.
 long voluntary_switches(int tid) {
   char text[4096];
-  long n = read_task_file(tid, "status", text, sizeof text);
+  long n = read_task_file(own_tasks(), tid, "status", text, sizeof text);
   constexpr char kName[] = "\nvoluntary_ctxt_switches:\t";
   constexpr long kLength = sizeof kName - 1;
   for (long i = 0; i + kLength < n; i++) {
@@ -84,9 +112,28 @@ long voluntary_switches(int tid) {
   return -1;
 }
 
+void ask_to_give_way(const M* m) {
+  G* g = m->curg.load(std::memory_order_acquire);
+  if (g == m->g0) return;
+  tls_of(g)->pending.fetch_or(kPendingPreempt, std::memory_order_seq_cst);
+  tally(Counter::preempts_asked);
+}
+
+// Notes whether the G on m makes calls: such a one need not be interrupted. It is believed for a slice, since its
+// kernel thread may be waiting for a core.
+void look_at_calls(P* p, const M* m, Nanos now) {
+  const G* g = m->curg.load(std::memory_order_acquire);
+  uint32_t calls = tls_of(const_cast<G*>(g))->calls.load(std::memory_order_relaxed);
+  if (g == p->seen_g && calls != p->seen_calls) p->seen_calls_when = now;
+  p->gives_way = g == p->seen_g && now - p->seen_calls_when < kSlice;
+  if (g != p->seen_g) p->seen_calls_when = -kSecond;
+  p->seen_g = g;
+  p->seen_calls = calls;
+}
+
 // True if the G on m has computed since it was last asked about and others wait: its slice is over. A thread that
-// sleeps in calls unknown to goshim is not preempted, since the signal might cut such a call short with an EINTR that the
-// program does not expect; its P is retaken as it sleeps.
+// sleeps in calls unknown to goshim is not preempted, since the signal might cut such a call short with an EINTR that
+// the program does not expect; its P is retaken as it sleeps.
 // What can be had of it without a signal is asked for: that it yields when it next enters the runtime.
 bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now) {
   Nanos ran = now - p->seen_sched_when;
@@ -102,8 +149,7 @@ bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now) {
   p->seen_switches_when = now;
   if (!slept) return true;
   p->seen_sched_when = now - slice / 2;
-  G* g = m->curg.load(std::memory_order_acquire);
-  if (g != m->g0) tls_of(g)->pending.fetch_or(kPendingPreempt, std::memory_order_seq_cst);
+  ask_to_give_way(m);
   return false;
 }
 
@@ -114,33 +160,42 @@ bool retake_unknown(P* p, M* m) {
   sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
   G* g = m->curg.load(std::memory_order_acquire);
   bool inside = g == m->g0 || *const_cast<volatile int32_t*>(&tls_of(g)->nopreempt) != 0;
-  if (inside || !asleep(m->tid)) {
+  if (inside || !kernel_thread_sleeps(own_tasks(), m->tid)) {
     m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
     return false;
   }
   p->m.store(nullptr, std::memory_order_relaxed);
   p->status.store(PStatus::Idle, std::memory_order_release);
   m->p.store(0, std::memory_order_release);
+  timeline(Event::Retake, static_cast<uint64_t>(p->id) | timeline_file::kRetakeUnknown);
   return true;
 }
 
 bool others_wait(P* p) {
   return !runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) ||
-         sched.urgent_size.load(std::memory_order_relaxed) ||
+         sched.urgent_size.load(std::memory_order_relaxed) || sched.surplus.load(std::memory_order_relaxed) ||
          p->timers.first.load(std::memory_order_relaxed) <= sys::nanotime();
 }
 
-enum class Pace { Idle, Watch, Eager };
+// Gs wait for events, and no M blocks in the poller: it is for sysmon to see that somebody looks (S5 in proc.cpp).
+bool poller_is_ours() {
+  return poller_waiters.load(std::memory_order_relaxed) != 0 && sched.last_poll.load(std::memory_order_relaxed) != 0;
+}
+
+// How soon to look again: when there is need, for a slice to end, for a short call to become a long one, at once.
+enum class Pace { Idle, Watch, Brisk, Eager };
 
 // One round over all Ps; how soon to look again.
 Pace retake(Nanos now) {
   int acted = 0;
-  bool waits = false;  // a G waits for a slice to end
+  bool waits = false;   // a G waits for a slice to end
+  bool behind = false;  // a G waits behind short calls
+  bool hogs = false;    // it may have to be interrupted for that
   for (int i = 0; i < sched.procs; i++) {
     P* p = &sched.ps[i];
     PStatus status = p->status.load(std::memory_order_acquire);
     if (status == PStatus::Running) {
-      uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
+      uint64_t tick = p->schedtick.load(std::memory_order_relaxed);
       M* m = p->m.load(std::memory_order_acquire);
       if (!m || now - m->seen_asleep < kSleeper) continue;
       if (p->seen_schedtick != tick) {
@@ -148,32 +203,46 @@ Pace retake(Nanos now) {
         p->seen_sched_when = now;
         p->seen_cpu = -1;
         p->seen_switches = -1;
+        look_at_calls(p, m, now);
+        hogs = true;  // perhaps
         continue;
       }
       if (m->curg.load(std::memory_order_relaxed) == m->g0) continue;
-      Nanos cpu = cpu_time(m->tid);
+      if (!others_wait(p)) {  // it may sleep, if it does: nobody wants its P
+        p->seen_cpu = -1;
+        continue;
+      }
+      bool urgent = sched.urgent_size.load(std::memory_order_relaxed) != 0;
+      Nanos slice = urgent ? kHogSlice : kSlice;
+      look_at_calls(p, m, now);
+      if (p->gives_way) {
+        if (now - p->seen_sched_when >= slice) ask_to_give_way(m);
+        waits = true;
+        continue;
+      }
+      Nanos cpu = kernel_cpu_time(m->tid);
+      if (p->seen_cpu >= 0) cpu_sampled(m, cpu - p->seen_cpu);
       bool computing = p->seen_cpu >= 0 && cpu != p->seen_cpu;
       p->seen_cpu = cpu;
-      if (!computing && asleep(m->tid)) {
+      if (!computing && kernel_thread_sleeps(own_tasks(), m->tid)) {
         m->seen_asleep = now;
         if (retake_unknown(p, m)) {
           acted++;
+          tally(Counter::retakes);
           handoffp(p);
         }
         continue;
       }
-      bool urgent = sched.urgent_size.load(std::memory_order_relaxed) != 0;
-      if (others_wait(p)) {
-        if (slice_is_over(p, m, urgent ? kHogSlice : kSlice, now)) inject_preempt(m);
-        waits = true;
-      }
+      hogs = true;
+      if (slice_is_over(p, m, slice, now)) inject_preempt(m);
+      waits = true;
     } else if (status == PStatus::Syscall) {
       uint32_t tick = p->syscalltick.load(std::memory_order_relaxed);
       if (p->seen_syscalltick != tick) {
         p->seen_syscalltick = tick;
         p->seen_syscall_when = now;
         // Short calls in a row would escape for ever from a sysmon that looks every 10 ms, and Gs wait behind them.
-        if (!runq_empty(p)) acted++;
+        if (!runq_empty(p)) behind = true;
         continue;
       }
       p->region_stale.store(true, std::memory_order_relaxed);
@@ -181,18 +250,41 @@ Pace retake(Nanos now) {
       if (runq_empty(p) && others > 0 && p->seen_syscall_when + kSlice > now) continue;
       if (p->status.compare_exchange_strong(status, PStatus::Idle, std::memory_order_acq_rel)) {
         acted++;
+        tally(Counter::retakes);
+        timeline(Event::Retake, static_cast<uint64_t>(p->id));
         handoffp(p);
       }
     }
   }
-  if (sched.urgent_size.load(std::memory_order_relaxed)) return Pace::Eager;
-  return acted ? Pace::Eager : waits ? Pace::Watch : Pace::Idle;
+  if (sched.urgent_size.load(std::memory_order_relaxed)) return hogs ? Pace::Eager : Pace::Brisk;
+  return acted ? Pace::Eager : behind ? Pace::Brisk : waits ? Pace::Watch : Pace::Idle;
+}
+
+// Whether every running P has been held by one and the same G for long: then what comes in must not wait for its turn.
+bool all_hogged(Nanos now) {
+  for (int i = 0; i < sched.procs; i++) {
+    const P* p = &sched.ps[i];
+    if (p->status.load(std::memory_order_relaxed) != PStatus::Running) continue;
+    if (p->schedtick.load(std::memory_order_relaxed) != p->seen_schedtick) return false;
+    if (now - p->seen_sched_when < kHogSlice) return false;
+  }
+  return true;
+}
+
+Nanos longest_sleep(Pace pace) {
+  Nanos longest = kMaxSleep;
+  if (pace == Pace::Watch) longest = kSlice / 4;
+  if (pace == Pace::Brisk) longest = kBriskSleep;
+  bool thrifty = wakes_are_thrifty() || poller_is_ours();
+  return thrifty && longest > kThriftySleep ? kThriftySleep : longest;
 }
 
 Nanos next_timer() {
   Nanos next = kForever;
   for (int i = 0; i < sched.procs; i++) {
-    Nanos first = sched.ps[i].timers.first.load(std::memory_order_relaxed);
+    P* p = &sched.ps[i];
+    Nanos first = p->timers.first.load(std::memory_order_relaxed);
+    if (first != kForever && p->gives_way) first += kLate;  // it looks itself: sched_turn()
     if (first < next) next = first;
   }
   return next;
@@ -200,10 +292,11 @@ Nanos next_timer() {
 
 // Timers that are due while nobody looks: every P runs something, or the M that woke for them found other work first.
 // Their Gs go first (M::urgent).
-void run_late_timers(Nanos now) {
+void run_late_timers(Nanos now, bool due_now) {
   for (int i = 0; i < sched.procs; i++) {
     P* p = &sched.ps[i];
-    if (p->timers.first.load(std::memory_order_relaxed) <= now) timers_run(&p->timers, now);
+    Nanos due = p->gives_way && due_now ? now - kLate : now;
+    if (p->timers.first.load(std::memory_order_relaxed) <= due) timers_run(&p->timers, due);
   }
 }
 
@@ -221,19 +314,25 @@ void preempt_longest(Nanos now) {
   if (!longest || now - longest->seen_sched_when < kHogLeast) return;
   M* m = longest->m.load(std::memory_order_acquire);
   if (!m) return;
+  look_at_calls(longest, m, now);
+  if (longest->gives_way) {
+    ask_to_give_way(m);
+    return;
+  }
   // As in slice_is_over(): only what has not slept since the last look, which may have been 20 us ago.
   long switches = voluntary_switches(m->tid);
   bool computes = longest->seen_switches == switches;
   longest->seen_switches = switches;
   longest->seen_switches_when = now;
-  if (computes && !asleep(m->tid)) inject_preempt(m);
+  if (computes && !kernel_thread_sleeps(own_tasks(), m->tid)) inject_preempt(m);
 }
 
 void deep_sleep(Nanos timer) {
   Nanos now = sys::nanotime();
   sched.sysmon_asleep.store(1, std::memory_order_seq_cst);
   // Everything idle, still? (The other side: acquire a P, then read sysmon_asleep.)
-  if (sched.n_idle_p.load(std::memory_order_seq_cst) == sched.procs) {
+  if (sched.n_idle_p.load(std::memory_order_seq_cst) == sched.active.load(std::memory_order_seq_cst)) {
+    page_look(now);
     Nanos until = timer;
     Nanos awake = sched.sysmon_woken.load(std::memory_order_relaxed) + kAwakeAfterWake;
     if (awake > now && awake < until) until = awake;  // a wake that sysmon_wake() held back is made good here
@@ -242,22 +341,32 @@ void deep_sleep(Nanos timer) {
   sched.sysmon_asleep.store(0, std::memory_order_relaxed);
 }
 
-void sysmon_main(void*) {
+void sysmon_main(void* may_have) {
   getg()->m.load(std::memory_order_relaxed)->urgent = true;
+  if (may_have) take_own_table();
+  open_task_dir();
   int idle = 0;
   Pace pace = Pace::Idle;
   Nanos delay = kMinSleep;
-  Nanos trace_next = options.schedtrace ? sys::nanotime() : kForever;
   for (;;) {
     if (idle == 0) delay = kMinSleep;
     else if (idle > kEagerRounds) delay *= 2;
-    Nanos longest = wakes_are_thrifty() ? kThriftySleep : pace == Pace::Watch ? kSlice / 4 : kMaxSleep;
-    if (delay > longest) delay = longest;
+    if (Nanos longest = longest_sleep(pace); delay > longest) delay = longest;
     Nanos now = sys::nanotime();
+    if (own_table) fetch();
+    Nanos recheck = sched.recheck_at.load(std::memory_order_relaxed);
+    if (recheck != kRecheckNow && now >= recheck && poller_waiters.load(std::memory_order_relaxed) != 0) {
+      sched.recheck_at.store(kRecheckNow, std::memory_order_relaxed);
+      if (sched.last_poll.load(std::memory_order_relaxed) == 0) poller_break();
+    }
     Nanos timer = next_timer();
-    bool all_idle = sched.n_idle_p.load(std::memory_order_relaxed) == sched.procs;
-    if (all_idle && trace_next == kForever) {
-      deep_sleep(timer == kForever ? kForever : timer + kMillisecond);
+    bool all_idle = sched.n_idle_p.load(std::memory_order_relaxed) == sched.active.load(std::memory_order_relaxed);
+    if (all_idle && !poller_is_ours()) {
+      Nanos latest = timer == kForever ? kForever : timer + kMillisecond;
+      if (poller_waiters.load(std::memory_order_relaxed) != 0 && recheck != kRecheckNow && recheck < latest)
+        latest = recheck;
+      if (GOSHIM_UNLIKELY(options.deadlock) && latest == kForever) latest = dump_if_asleep(now);
+      deep_sleep(latest);
       idle = 0;
       continue;
     }
@@ -266,26 +375,39 @@ void sysmon_main(void*) {
     timespec ts{until / kSecond, until % kSecond};
     sys::call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, nullptr);
     now = sys::nanotime();
+    sched.coarse_now.store(now, std::memory_order_relaxed);
     bool idle_p = sched.n_idle_p.load(std::memory_order_relaxed) != 0;
-    run_late_timers(idle_p ? now - kLate : now);
+    run_late_timers(idle_p ? now - kLate : now, !idle_p);
     if (!idle_p) {
       if (sched.urgent_size.load(std::memory_order_relaxed)) preempt_longest(now);
     }
     pay_owed_wake();
+    M* self = getg()->m.load(std::memory_order_relaxed);
+    self->urgent = !idle_p && all_hogged(now);
+    poll_overdue(now);
+    self->urgent = true;
     pace = retake(now);
     if (pace == Pace::Eager) idle = 0;
     else idle++;
-    if (now >= trace_next) {
-      schedtrace_line(now);
-      trace_next = now + options.schedtrace * kMillisecond;
-    }
+    page_look(now);
   }
 }
 
 }  // namespace
 
+bool kernel_thread_sleeps(int tasks, int tid) {
+  char text[256] = {};
+  long n = read_task_file(tasks, tid, "stat", text, sizeof text);
+  // "tid (comm) S ...": comm may hold anything, so the last ')' counts.
+  for (long i = n - 1; i >= 0; i--) {
+    if (text[i] == ')') return i + 2 < n && (text[i + 2] == 'S' || text[i + 2] == 'D');
+  }
+  return false;
+}
+
 void sysmon_wake() {
   Nanos now = sys::nanotime();
+  sched.coarse_now.store(now, std::memory_order_relaxed);
   Nanos last = sched.sysmon_woken.load(std::memory_order_relaxed);
   if (now - last < kAwakeAfterWake) return;
   if (!sched.sysmon_woken.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
@@ -294,14 +416,15 @@ void sysmon_wake() {
 }
 
 void sysmon_after_fork_child() {
-  if (task_dir >= 0) sys::close(task_dir);  // the parent's
-  task_dir = -1;
+  shared_task_dir().drop();  // the parent's
+  own_table = false;
+  pidfd = -1;
 }
 
 void sysmon_start() {
-  task_dir = static_cast<int>(sys::call(SYS_open, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   sys::call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
-  if (!helper_thread_start(sysmon_main, nullptr, nullptr)) fatal("cannot start a kernel thread");
+  void* may_have = may_have_own_table() ? &pidfd : nullptr;
+  if (!helper_thread_start(sysmon_main, may_have, nullptr)) fatal("cannot start a kernel thread");
 }
 
 }  // namespace goshim

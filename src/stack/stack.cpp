@@ -1,21 +1,21 @@
 // Stacks of Gs (see stack.h).
 //
-// Slots of one shape, a pair (size, guard), form a class. A class has a reservation at a time: a PROT_NONE mapping of many
-// slots side by side, of which the first ones have been made writable ("committed", in batches), and the first of those
-// have been handed out. When it is used up the class makes a larger one. Slots that come back are kept in a last-in
-// first-out list of their class, never unmapped. Invariants, kept under `lock`:
-//   S1  next <= committed <= end in each class: [next, committed) is writable and was never handed out, [committed, end)
-//       is PROT_NONE.
+// Slots of one shape, a pair (size, guard), form a class. A class has a reservation at a time: a PROT_NONE mapping of
+// many slots side by side, of which the first ones have been made writable ("committed", in batches), and the first of
+// those have been handed out. When it is used up the class makes a larger one. Slots that come back are kept in a
+// last-in first-out list of their class, never unmapped. Invariants, kept under `lock`:
+//   S1  next <= committed <= end in each class: [next, committed) is writable and was never handed out, [committed,
+//       end) is PROT_NONE.
 //   S2  There are at least as many spare nodes as slots of classes in use, so release() need not allocate.
-//   S3  A class, once made, stays, and the table does not lose places: release() finds the class of a slot by its shape, or
-//       knows from its absence that the slot is a mapping of its own.
+//   S3  A class, once made, stays, and the table does not lose places: release() finds the class of a slot by its
+//       shape, or knows from its absence that the slot is a mapping of its own.
 //
 // Reservations are PROT_NONE at first for the sake of mlockall, which would fill writable memory with pages, and of
 // overcommit_memory=2, which would charge it; batches stay a small part of what is in use for the same reason.
 //
 // A guard is MADV_GUARD_INSTALL (Linux 6.13): markers in the page table, no mapping. They stay over MADV_DONTNEED,
-// MADV_FREE, mprotect and fork. Elsewhere, and in locked memory, it is a PROT_NONE page, which costs two mappings of the
-// vm.max_map_count that the program has; a share of them is used, then stacks are without a guard. Slots are
+// MADV_FREE, mprotect and fork. Elsewhere, and in locked memory, it is a PROT_NONE page, which costs two mappings of
+// the vm.max_map_count that the program has; a share of them is used, then stacks are without a guard. Slots are
 // adjacent so that the guard of one and the top of the one below share a page of the page table: no memory for a guard.
 #include "stack/stack.h"
 
@@ -34,7 +34,10 @@ namespace goshim::stack {
 namespace {
 
 constexpr int kGuardInstall = 102;  // MADV_GUARD_INSTALL, newer than the C library's headers
-constexpr size_t kHuge = 2 << 20;   // what one page of the page table maps
+constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, Linux 5.14
+// What every thread touches: its TCB and the frames of its start. One call is cheaper than their page faults.
+constexpr size_t kTop = 2 * kPage;
+constexpr size_t kHuge = 2 << 20;  // what one page of the page table maps
 constexpr size_t kBelowEnd = 64 << 10;
 
 constexpr size_t kUnlimitedDefault = 2 << 20;  // as glibc
@@ -121,8 +124,8 @@ bool grow(Class* c) {
     if (slots == 1) return false;
     slots /= 2;
   }
-  // Slots of a multiple of kHuge have their boundaries at this place in all page-table pages: a guard of up to kBelowEnd
-  // still shares one with the slot below it.
+  // Slots of a multiple of kHuge have their boundaries at this place in all page-table pages: a guard of up to
+  // kBelowEnd still shares one with the slot below it.
   if (margin) p = reinterpret_cast<char*>(round_up(reinterpret_cast<uintptr_t>(p) + kBelowEnd, kHuge) - kBelowEnd);
   c->next = c->committed = p;
   c->end = p + slots * c->size;
@@ -202,7 +205,7 @@ char* take_fresh(Class* c, bool* guarded) {
 }  // namespace
 
 void init() {
-  struct rlimit limit;
+  struct rlimit limit {};
   size_t size = kUnlimitedDefault;
   if (sys::call(SYS_prlimit64, 0, RLIMIT_STACK, nullptr, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
     size = limit.rlim_cur < kLeast ? kLeast : limit.rlim_cur;
@@ -257,6 +260,7 @@ bool take(size_t size, size_t guard, Stack* out) {
   }
   if (!base) return false;
   if (!guarded) put_guard(base, guard);
+  if (size - guard >= kTop) sys::advise(base + size - kTop, kTop, kPopulateWrite);  // refused: they will be faults
   *out = {base, size, guard};
   return true;
 }

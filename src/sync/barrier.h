@@ -1,8 +1,8 @@
 // pthread_barrier_t, process-private, on the parking lot.
 //
-//   B1  arrived, round and stragglers change under the bucket's lock. The last to arrive opens the next round there, and
-//       nobody touches the object afterwards, except stragglers: those whom a signal took off the queue. destroy waits
-//       for them.
+//   B1  arrived, round and stragglers change under the bucket's lock. The last to arrive opens the next round there,
+//       and nobody touches the object afterwards, except stragglers: those whom a signal took off the queue. destroy
+//       waits for them.
 #pragma once
 
 #include <pthread.h>

@@ -17,6 +17,8 @@ struct Wait {
   const CondMutex* how;
   bool movable;
   bool unlocked;
+  bool straggles;    // C3
+  uint32_t signals;  // Cond::signals when it came to straggle
 };
 
 bool announce(void* ctx) {
@@ -32,15 +34,83 @@ void unlock_mutex(void* ctx) {
   w->how->unlock(w->mutex);
 }
 
+uint32_t stragglers_of(const Cond* c) { return c->stragglers.load(std::memory_order_relaxed); }
+void count_stragglers(Cond* c, int by) {
+  c->stragglers.store(stragglers_of(c) + static_cast<uint32_t>(by), std::memory_order_release);
+}
+
+// Behind every change of the queue.
+void settle(Cond* c, bool have_more) {
+  if (!have_more && stragglers_of(c) == 0) c->waiting.store(0, std::memory_order_relaxed);
+}
+
 void left(void* ctx, const void* key, bool last_of_key) {
   auto* w = static_cast<Wait*>(ctx);
   if (key != w->cond) mutex_waiter_left(mutex_of(w->mutex), last_of_key);
-  else if (last_of_key) w->cond->waiting.store(0, std::memory_order_relaxed);
+  else settle(w->cond, !last_of_key);
+}
+
+void interrupted(void* ctx, const void* key, bool last_of_key) {
+  auto* w = static_cast<Wait*>(ctx);
+  if (key != w->cond) {  // woken, and moved
+    mutex_waiter_left(mutex_of(w->mutex), last_of_key);
+    return;
+  }
+  w->straggles = true;
+  w->signals = w->cond->signals;
+  count_stragglers(w->cond, 1);
 }
 
 uint32_t woken(void* ctx, UnparkInfo info) {
-  if (!info.have_more) static_cast<Cond*>(ctx)->waiting.store(0, std::memory_order_relaxed);
+  auto* c = static_cast<Cond*>(ctx);
+  if (stragglers_of(c)) c->signals++;
+  settle(c, info.have_more);
   return 0;
+}
+
+// C3: a straggler comes back.
+bool resume(void* ctx) {
+  auto* w = static_cast<Wait*>(ctx);
+  w->straggles = false;
+  count_stragglers(w->cond, -1);
+  return w->cond->signals == w->signals && announce(ctx);
+}
+
+// Or does not: it has been cancelled, or its time is up.
+bool leave(void* ctx) {
+  auto* w = static_cast<Wait*>(ctx);
+  w->straggles = false;
+  count_stragglers(w->cond, -1);
+  return false;
+}
+
+bool has_stragglers(void* ctx) { return stragglers_of(static_cast<Cond*>(ctx)) != 0; }
+
+ParkRequest request(const void* key, bool (*validate)(void*), void* ctx) {
+  return {.key = key,
+          .validate = validate,
+          .before_sleep = nullptr,
+          .timed_out = nullptr,
+          .ctx = ctx,
+          .reason = WaitReason::Cond};
+}
+
+// The handlers that interrupted a wait have run: goes on with it. As park().
+GOSHIM_COLD ParkResult wait_on(ParkRequest* r, Wait* w, uint32_t* gift) {
+  const void* destroyer = &w->cond->stragglers;
+  ParkResult result = ParkResult::Interrupted;
+  while (result == ParkResult::Interrupted && w->straggles && !cancel_pending()) {
+    r->validate = resume;
+    r->before_sleep = nullptr;
+    r->front = true;
+    result = park(*r, gift);
+    if (!w->straggles) unpark_all(destroyer);
+  }
+  if (w->straggles) {
+    park(request(w->cond, leave, w));
+    unpark_all(destroyer);
+  }
+  return result;
 }
 
 struct Move {
@@ -57,7 +127,7 @@ RequeuePlan plan_move(void* ctx) {
 void moved(void* ctx, RequeueInfo info) {
   auto* move = static_cast<Move*>(ctx);
   if (info.moved) mutex_has_waiters(mutex_of(move->mutex));
-  move->cond->waiting.store(0, std::memory_order_relaxed);
+  woken(move->cond, {info.woken, info.have_more});
 }
 
 }  // namespace
@@ -77,7 +147,7 @@ int cond_wait(Cond* c, pthread_mutex_t* m, const CondMutex& how, const Deadline*
   }
   // A recursive mutex may stay locked by us while we wait: then nobody would unlock it for those moved to it.
   bool movable = how.requeue && (m->__data.__kind & kTypeMask) != PTHREAD_MUTEX_RECURSIVE;
-  Wait wait{c, m, &how, movable, false};
+  Wait wait{c, m, &how, movable, false, false, 0};
   ParkRequest r{
       .key = c,
       .validate = announce,
@@ -87,9 +157,11 @@ int cond_wait(Cond* c, pthread_mutex_t* m, const CondMutex& how, const Deadline*
       .deadline = deadline ? deadline->monotonic() : kForever,
       .reason = WaitReason::Cond,
       .interruptible = true,
+      .interrupted = interrupted,
   };
   uint32_t gift = 0;
   ParkResult result = park(r, &gift);
+  if (GOSHIM_UNLIKELY(result == ParkResult::Interrupted)) result = wait_on(&r, &wait, &gift);
   if (GOSHIM_UNLIKELY(!wait.unlocked)) {
     // The deadline was in the past: others must get the mutex all the same.
     how.unlock(m);
@@ -102,6 +174,8 @@ int cond_wait(Cond* c, pthread_mutex_t* m, const CondMutex& how, const Deadline*
   // A clock that was set meanwhile may make the time-out early: then this is a spurious wake-up.
   return result == ParkResult::TimedOut && passed(deadline) ? ETIMEDOUT : 0;
 }
+
+void cond_wait_for_stragglers(Cond* c) { park(request(&c->stragglers, has_stragglers, c)); }
 
 void cond_signal_slow(Cond* c) { unpark_one(c, woken, c); }
 

@@ -1,5 +1,5 @@
-// futex(2) (see futex.h). The key is the word's address, so a waiter that reaches the kernel past goshim (an inline system
-// call) is not in our table: a wake that finds nobody here asks the kernel too.
+// futex(2) (see futex.h). The key is the word's address, so a waiter that reaches the kernel past goshim (an inline
+// system call) is not in our table: a wake that finds nobody here asks the kernel too.
 #include "sync/futex.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 #include "park/park.h"
 #include "sched/sched.h"
 #include "sync/identity.h"
+#include "sync/sharing.h"
 #include "thread/signal.h"
 
 namespace goshim {
@@ -77,7 +78,8 @@ Filter matches(void* ctx, uintptr_t token) {
 
 int wake_count(long count) { return count <= 0 ? 1 : count > INT32_MAX ? INT32_MAX : static_cast<int>(count); }
 
-long wake(Word* word, long count, uint32_t bits) {
+// flag: FUTEX_PRIVATE_FLAG, if the program gave it.
+long wake(Word* word, long count, uint32_t bits, int flag) {
   if (bits == 0) return -EINVAL;
   int n = wake_count(static_cast<int>(count));
   int woken;
@@ -88,7 +90,7 @@ long wake(Word* word, long count, uint32_t bits) {
     woken = unpark_filter(word, matches, nullptr, &w).unparked;
   }
   if (woken) return woken;
-  return sys::call(SYS_futex, word, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, n, 0, 0, bits);
+  return sys::call(SYS_futex, word, FUTEX_WAKE_BITSET | flag, n, 0, 0, bits);
 }
 
 struct Requeue {
@@ -198,7 +200,7 @@ long requeue_pi(Word* word, int wake, int move, uint32_t expected) {
 }
 
 // The operation and comparison that FUTEX_WAKE_OP encodes in its last argument.
-long wake_op(Word* first, int count, Word* second, int count2, uint32_t code) {
+long wake_op(Word* first, int count, Word* second, int count2, uint32_t code, int flag) {
   uint32_t operation = code >> 28 & 0xf;
   uint32_t comparison = code >> 24 & 0xf;
   auto sign_extend = [](uint32_t twelve_bits) { return static_cast<int32_t>(twelve_bits << 20) >> 20; };
@@ -230,8 +232,8 @@ long wake_op(Word* first, int count, Word* second, int count2, uint32_t code) {
     case FUTEX_OP_CMP_GT: also = was > against; break;
     default: also = was >= against; break;
   }
-  long woken = wake(first, count, FUTEX_BITSET_MATCH_ANY);
-  if (woken >= 0 && also) woken += wake(second, count2, FUTEX_BITSET_MATCH_ANY);
+  long woken = wake(first, count, FUTEX_BITSET_MATCH_ANY, flag);
+  if (woken >= 0 && also) woken += wake(second, count2, FUTEX_BITSET_MATCH_ANY, flag);
   return woken;
 }
 
@@ -281,7 +283,11 @@ long futex_op(long address, long op, long value, long timeout, long address2, lo
   auto value2 = static_cast<int>(timeout);  // some commands take a number there
   bool two = command == FUTEX_REQUEUE || command == FUTEX_CMP_REQUEUE || command == FUTEX_WAKE_OP ||
              command == FUTEX_WAIT_REQUEUE_PI || command == FUTEX_CMP_REQUEUE_PI;
-  bool ours = (op & FUTEX_PRIVATE_FLAG) && is_word(address) && (!two || is_word(address2));
+  int flag = static_cast<int>(op) & FUTEX_PRIVATE_FLAG;
+  bool words = is_word(address) && (!two || is_word(address2));
+  // wake() looks in both places; there may be waiters here from before everything counted as shared.
+  bool wakes = command == FUTEX_WAKE || command == FUTEX_WAKE_BITSET;
+  bool ours = words && (flag || wakes || !(may_be_shared(word) || (two && may_be_shared(other))));
   if (!ours) return in_kernel(address, op, value, timeout, address2, value3);
   Deadline deadline;
   const Deadline* until = nullptr;
@@ -302,11 +308,11 @@ long futex_op(long address, long op, long value, long timeout, long address2, lo
     case FUTEX_UNLOCK_PI: return unlock_pi(word);
     case FUTEX_WAIT_REQUEUE_PI: return wait_requeue_pi(word, v, until, other);
     case FUTEX_CMP_REQUEUE_PI: return requeue_pi(word, static_cast<int>(v), value2, v3);
-    case FUTEX_WAKE: return wake(word, value, FUTEX_BITSET_MATCH_ANY);
-    case FUTEX_WAKE_BITSET: return wake(word, value, v3);
+    case FUTEX_WAKE: return wake(word, value, FUTEX_BITSET_MATCH_ANY, flag);
+    case FUTEX_WAKE_BITSET: return wake(word, value, v3, flag);
     case FUTEX_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, nullptr);
     case FUTEX_CMP_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, &v3);
-    case FUTEX_WAKE_OP: return wake_op(word, static_cast<int>(v), other, value2, v3);
+    case FUTEX_WAKE_OP: return wake_op(word, static_cast<int>(v), other, value2, v3, flag);
     default: return in_kernel(address, op, value, timeout, address2, value3);
   }
 }

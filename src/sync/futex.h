@@ -1,5 +1,6 @@
-// futex(2) as programs call it through syscall(2): Rust's standard library, C++20's atomic waits, allocators. Operations on
-// private futexes run on the parking lot; those on shared ones in the kernel, in a blocking region.
+// futex(2) as programs call it through syscall(2): Rust's standard library, C++20's atomic waits, allocators.
+// Operations on words that this process alone can see run on the parking lot; the others in the kernel, in a blocking
+// region.
 #pragma once
 
 #include "base/base.h"

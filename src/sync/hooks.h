@@ -8,7 +8,9 @@ namespace goshim {
 // The calling G ends: the robust mutexes it still holds go to the next lockers as EOWNERDEAD. After all destructors.
 void sync_thread_exit(G* g);
 
-// In the child of a fork, on the surviving thread: a pthread_once that another thread was running starts anew.
-void sync_after_fork_child();
+// In the child of a fork, on the surviving thread, whether the runtime had started or not: a pthread_once that another
+// thread was running starts anew, and robust mutexes that the parent holds are not the child's.
+void once_after_fork_child();
+void mutex_after_fork_child();
 
 }  // namespace goshim

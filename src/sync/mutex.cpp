@@ -9,6 +9,7 @@
 #include "sync/hooks.h"
 #include "sync/shared.h"
 #include "thread/fork.h"
+#include "thread/ident.h"
 
 namespace goshim {
 namespace {
@@ -21,7 +22,9 @@ constexpr int kSpinPauses = 30;
 enum Gift : uint32_t { kNothing, kRace, kLock };
 
 __thread int foreign_tid;
-__thread Mutex* robust_held;  // the calling thread's, linked by robust
+// The calling thread's, linked by Mutex::held.
+__thread Mutex* robust_held;
+__thread Mutex* ceilings_held;
 
 // True while the owner is seen to run on another P, so that it may unlock within the time a park takes.
 bool worth_spinning(const Mutex* m) {
@@ -61,7 +64,7 @@ void take_over(Mutex* m, bool waited_long) {
 }
 
 // Gets kLocked: 0, ETIMEDOUT or EINVAL. *seen is the word as it was before.
-int acquire(Mutex* m, const Deadline* deadline, bool robust, uint32_t gift, uint32_t* seen) {
+int acquire(Mutex* m, const Deadline* deadline, uint32_t kind, uint32_t gift, uint32_t* seen) {
   Attempt attempt{m, false, false};
   Nanos since = 0;
   int spins = 0;
@@ -85,7 +88,7 @@ int acquire(Mutex* m, const Deadline* deadline, bool robust, uint32_t gift, uint
         return 0;
       }
     }
-    if (!robust && !(w & kStarving) && spins < kSpinRounds && worth_spinning(m)) {
+    if (!(kind & kLinked) && !(w & kStarving) && spins < kSpinRounds && worth_spinning(m)) {
       // Tells the owner that its unlock need not wake anybody.
       if (!attempt.woken && (w & (kWaiters | kWoken)) == kWaiters) {
         attempt.woken = m->word.compare_exchange_strong(w, w | kWoken, std::memory_order_relaxed);
@@ -139,32 +142,63 @@ uint32_t release(void* ctx, UnparkInfo info) {
 void release_word(Mutex* m) {
   uint32_t w = m->word.load(std::memory_order_relaxed);
   for (;;) {
-    bool wake = (w & kWaiters) && (!(w & kWoken) || (w & kStarving));
-    if (wake) {
+    if (mutex_must_wake(w)) {
       unpark_one(m, release, m);
       return;
     }
-    if (m->word.compare_exchange_weak(w, w & ~kLocked, std::memory_order_release, std::memory_order_relaxed)) return;
+    if (mutex_change(m, &w, w & ~kLocked)) return;
   }
 }
 
-void robust_link(Mutex* m) {
-  m->robust.prev = nullptr;
-  m->robust.next = robust_held;
-  if (robust_held) robust_held->robust.prev = m;
-  robust_held = m;
+void link(Mutex** list, Mutex* m) {
+  m->held.prev = nullptr;
+  m->held.next = *list;
+  if (*list) (*list)->held.prev = m;
+  *list = m;
 }
 
-void robust_unlink(Mutex* m) {
-  if (m->robust.next) m->robust.next->robust.prev = m->robust.prev;
-  if (m->robust.prev) m->robust.prev->robust.next = m->robust.next;
-  else robust_held = m->robust.next;
+void unlink(Mutex** list, Mutex* m) {
+  if (m->held.next) m->held.next->held.prev = m->held.prev;
+  if (m->held.prev) m->held.prev->held.next = m->held.next;
+  else *list = m->held.next;
+}
+
+// ---- priority ceilings: as libc, which asks the kernel to raise the holder ----
+
+int ceiling_in(uint32_t word) { return static_cast<int>((word & kCeilingMask) >> kCeilingShift); }
+
+int highest_ceiling() {
+  int highest = -1;
+  for (Mutex* m = ceilings_held; m; m = m->held.next) {
+    int ceiling = ceiling_in(m->word.load(std::memory_order_relaxed));
+    if (ceiling > highest) highest = ceiling;
+  }
+  return highest;
+}
+
+void settle_priority() { priority_raise(highest_ceiling()); }
+
+// Before a lock. EINVAL for a thread whose own priority is above the ceiling, or what the kernel says.
+int enter_ceiling(const Mutex* m) {
+  int ceiling = ceiling_in(m->word.load(std::memory_order_relaxed));
+  int policy;
+  int priority;
+  priority_own_get(&policy, &priority);
+  if (priority > ceiling) return EINVAL;
+  int highest = highest_ceiling();
+  return priority_raise(highest > ceiling ? highest : ceiling);
 }
 
 // kLocked is ours; seen is the word before.
 int settle(Mutex* m, uint32_t kind, uint32_t seen) {
   int self = self_id();
   if (kind != PTHREAD_MUTEX_NORMAL) m->count = 1;
+  if (GOSHIM_UNLIKELY(kind & kProtect)) {
+    m->owner.store(self, std::memory_order_relaxed);
+    link(&ceilings_held, m);
+    settle_priority();  // the ceiling may have been changed meanwhile
+    return 0;
+  }
   if (!(kind & kRobust)) {
     m->owner.store(self, std::memory_order_relaxed);
     m->holder.store(getg(), std::memory_order_relaxed);
@@ -176,7 +210,7 @@ int settle(Mutex* m, uint32_t kind, uint32_t seen) {
     return ENOTRECOVERABLE;
   }
   m->locker.store(self, std::memory_order_relaxed);
-  robust_link(m);
+  link(&robust_held, m);
   if (seen & kDied) {
     m->word.fetch_and(~kDied, std::memory_order_relaxed);
     m->owner.store(kInconsistent, std::memory_order_relaxed);
@@ -224,9 +258,13 @@ int mutex_lock_slow(Mutex* m, const Deadline* deadline) {
     int error = relock(m, kind);
     if (error >= 0) return error;
   }
+  if (GOSHIM_UNLIKELY(kind & kProtect)) {
+    if (int error = enter_ceiling(m)) return error;
+  }
   uint32_t free = m->word.load(std::memory_order_relaxed) & kCeilingMask;
-  if (!m->word.compare_exchange_strong(free, free | kLocked, std::memory_order_acquire, std::memory_order_relaxed)) {
-    int error = acquire(m, deadline, (kind & kRobust) != 0, kNothing, &free);
+  if (!mutex_change(m, &free, free | kLocked)) {
+    int error = acquire(m, deadline, kind, kNothing, &free);
+    if (error && (kind & kProtect)) settle_priority();
     if (error) return error;
   }
   return settle(m, kind, free);
@@ -246,7 +284,13 @@ int mutex_trylock(Mutex* m) {
       }
       return EBUSY;
     }
-    if (m->word.compare_exchange_weak(w, w | kLocked, std::memory_order_acquire, std::memory_order_relaxed)) break;
+    if (mutex_change(m, &w, w | kLocked)) break;
+  }
+  if (GOSHIM_UNLIKELY(kind & kProtect)) {
+    if (int error = enter_ceiling(m)) {
+      release_word(m);
+      return error;
+    }
   }
   return settle(m, kind, w);
 }
@@ -265,12 +309,14 @@ int mutex_unlock_slow(Mutex* m) {
     bool inconsistent = (kind & kRobust) && m->owner.load(std::memory_order_relaxed) == kInconsistent;
     if ((kind & kTypeMask) == PTHREAD_MUTEX_RECURSIVE && --m->count != 0) return inconsistent ? ENOTRECOVERABLE : 0;
     if (kind & kRobust) {
-      robust_unlink(m);
+      unlink(&robust_held, m);
       m->locker.store(0, std::memory_order_relaxed);
     }
+    if (GOSHIM_UNLIKELY(kind & kProtect)) unlink(&ceilings_held, m);
     m->owner.store(inconsistent ? kNotRecoverable : 0, std::memory_order_relaxed);
   }
   release_word(m);
+  if (GOSHIM_UNLIKELY(kind & kProtect)) settle_priority();
   return 0;
 }
 
@@ -298,13 +344,14 @@ int mutex_set_ceiling(Mutex* m, int ceiling, int* old) {
   if (mine && (kind & kTypeMask) == PTHREAD_MUTEX_ERRORCHECK) return EDEADLK;
   bool held = mine && (kind & kTypeMask) == PTHREAD_MUTEX_RECURSIVE;
   uint32_t w;
-  if (!held) acquire(m, nullptr, false, kNothing, &w);
+  if (!held) acquire(m, nullptr, kind, kNothing, &w);
   w = m->word.load(std::memory_order_relaxed);
   if (old) *old = static_cast<int>((w & kCeilingMask) >> kCeilingShift);
   uint32_t bits = static_cast<uint32_t>(ceiling) << kCeilingShift;
   while (!m->word.compare_exchange_weak(w, (w & ~kCeilingMask) | bits, std::memory_order_relaxed)) {
   }
   if (!held) release_word(m);
+  else settle_priority();
   return 0;
 }
 
@@ -312,7 +359,7 @@ int mutex_lock_after_wait(Mutex* m, uint32_t gift) {
   if (gift == kNothing) return mutex_lock(m);
   uint32_t kind = kind_of(m);
   uint32_t seen;
-  acquire(m, nullptr, (kind & kRobust) != 0, gift, &seen);
+  acquire(m, nullptr, kind, gift, &seen);
   return settle(m, kind, seen);
 }
 
@@ -330,10 +377,13 @@ void mutex_waiter_left(Mutex* m, bool last_of_key) {
   if (last_of_key) m->word.fetch_and(~(kWaiters | kStarving), std::memory_order_relaxed);
 }
 
+void mutex_after_fork_child() { robust_held = nullptr; }
+
 void sync_thread_exit(G*) {
+  ceilings_held = nullptr;  // they stay locked
   shared_thread_exit();
   while (Mutex* m = robust_held) {
-    robust_unlink(m);
+    unlink(&robust_held, m);
     m->locker.store(0, std::memory_order_relaxed);
     // Inconsistent state that its owner left behind is as a dead owner's.
     m->owner.store(0, std::memory_order_relaxed);

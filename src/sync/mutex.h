@@ -9,8 +9,11 @@
 //   kDied      robust: the last owner ended while it held the lock
 //   the rest   the ceiling of a priority-ceiling mutex, where glibc keeps it
 //
-//   M1  kLocked is cleared by one atomic operation that is the owner's last access to the object, unless kWaiters is set
-//       (and kWoken is not): then by unlock's callback under the bucket's lock. So the object may die right after.
+//
+//   M0  While the process has one thread the word is changed by a load and a store, as libc does: who could interfere
+//       is a signal handler, and that leaves the word as it found it.
+//   M1  kLocked is cleared by one atomic operation that is the owner's last access to the object, unless kWaiters is
+//       set (and kWoken is not): then by unlock's callback under the bucket's lock. So the object may die right after.
 //   M2  A thread queues itself only while kLocked is set, and sets kWaiters with it, under the bucket's lock.
 //   M3  From kWaiters with kLocked clear somebody is on his way to the lock: the one kWoken stands for, or one that a
 //       broadcast woke. Whoever clears kWoken without taking the lock has seen kLocked set, and that owner's unlock
@@ -22,6 +25,7 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "base/host.h"
 #include "sync/identity.h"
 
 namespace goshim {
@@ -34,11 +38,11 @@ struct Mutex {
   std::atomic<uint32_t> kind;  // PTHREAD_MUTEX_* and the bits below
   std::atomic<int> locker;     // robust: self_id() of the owner, even of inconsistent state
   union {
-    std::atomic<G*> holder;  // not robust: hint for spinning; stale values are harmless, Gs are never unmapped
+    std::atomic<G*> holder;  // hint for spinning; stale values are harmless, Gs are never unmapped
     struct {
-      Mutex* next;  // robust: list of what the owner holds
+      Mutex* next;  // kLinked: list of what the owner holds
       Mutex* prev;
-    } robust;
+    } held;
   };
 };
 static_assert(sizeof(Mutex) <= sizeof(pthread_mutex_t));
@@ -60,6 +64,7 @@ enum MutexKind : uint32_t {
   kProtect = 64,
   kShared = 128,
   kKindMask = 127,
+  kLinked = kRobust | kProtect,
 };
 constexpr int kInconsistent = INT32_MAX;
 constexpr int kNotRecoverable = INT32_MAX - 1;
@@ -75,31 +80,48 @@ int mutex_destroy(Mutex* m);
 int mutex_consistent(Mutex* m);
 int mutex_set_ceiling(Mutex* m, int ceiling, int* old);
 
-inline int mutex_lock(Mutex* m) {
-  if (GOSHIM_LIKELY(m->kind.load(std::memory_order_relaxed) == PTHREAD_MUTEX_NORMAL)) {
-    uint32_t free = 0;
-    // acquire: pairs with the release of the last unlock.
-    if (GOSHIM_LIKELY(
-            m->word.compare_exchange_strong(free, kLocked, std::memory_order_acquire, std::memory_order_relaxed))) {
-      m->owner.store(goshim_tls.tid, std::memory_order_relaxed);
-      m->holder.store(getg(), std::memory_order_relaxed);
-      return 0;
+// Changes the word from *seen to `to`, with the orders of a lock and of an unlock; false if it is another one, left in
+// *seen.
+inline bool mutex_change(Mutex* m, uint32_t* seen, uint32_t to) {
+  if (*host.single_threaded) {  // M0
+    uint32_t w = m->word.load(std::memory_order_relaxed);
+    if (GOSHIM_UNLIKELY(w != *seen)) {
+      *seen = w;
+      return false;
     }
+    m->word.store(to, std::memory_order_relaxed);
+    return true;
   }
-  return mutex_lock_slow(m, nullptr);
+  // acquire pairs with the release of the last unlock.
+  return m->word.compare_exchange_strong(*seen, to, std::memory_order_acq_rel, std::memory_order_relaxed);
 }
 
-inline int mutex_unlock(Mutex* m) {
-  if (GOSHIM_LIKELY(m->kind.load(std::memory_order_relaxed) == PTHREAD_MUTEX_NORMAL)) {
-    m->owner.store(0, std::memory_order_relaxed);
-    uint32_t locked = kLocked;
-    if (GOSHIM_LIKELY(
-            m->word.compare_exchange_strong(locked, 0, std::memory_order_release, std::memory_order_relaxed))) {
-      return 0;  // M1
-    }
+// Whether an unlock that finds this word has somebody to wake.
+inline bool mutex_must_wake(uint32_t w) { return (w & kWaiters) && (!(w & kWoken) || (w & kStarving)); }
+
+// False: the other function is to do it.
+inline bool mutex_lock_fast(Mutex* m) {
+  if (GOSHIM_UNLIKELY(m->kind.load(std::memory_order_relaxed) != PTHREAD_MUTEX_NORMAL)) return false;
+  uint32_t w = 0;
+  if (GOSHIM_UNLIKELY(!mutex_change(m, &w, kLocked))) {
+    // Beside waiters too: a mutex in demand has them all the time.
+    if ((w & kLocked) || !mutex_change(m, &w, w | kLocked)) return false;
   }
-  return mutex_unlock_slow(m);
+  m->owner.store(goshim_tls.tid, std::memory_order_relaxed);
+  m->holder.store(getg(), std::memory_order_relaxed);
+  return true;
 }
+
+inline bool mutex_unlock_fast(Mutex* m) {
+  if (GOSHIM_UNLIKELY(m->kind.load(std::memory_order_relaxed) != PTHREAD_MUTEX_NORMAL)) return false;
+  m->owner.store(0, std::memory_order_relaxed);
+  uint32_t w = kLocked;
+  if (GOSHIM_LIKELY(mutex_change(m, &w, 0))) return true;  // M1
+  return !mutex_must_wake(w) && mutex_change(m, &w, w & ~kLocked);
+}
+
+inline int mutex_lock(Mutex* m) { return GOSHIM_LIKELY(mutex_lock_fast(m)) ? 0 : mutex_lock_slow(m, nullptr); }
+inline int mutex_unlock(Mutex* m) { return GOSHIM_LIKELY(mutex_unlock_fast(m)) ? 0 : mutex_unlock_slow(m); }
 
 // ---- for conds ----
 
@@ -107,8 +129,8 @@ inline int mutex_unlock(Mutex* m) {
 int mutex_unlock_error(Mutex* m);
 // Takes the lock after a wait; gift is what park() gave.
 int mutex_lock_after_wait(Mutex* m, uint32_t gift);
-// For a requeue onto m, under its bucket's lock: true if the lock is held, so that an unlock will wake those moved; else
-// one must be woken, and mutex_has_waiters() says that there are others.
+// For a requeue onto m, under its bucket's lock: true if the lock is held, so that an unlock will wake those moved;
+// else one must be woken, and mutex_has_waiters() says that there are others.
 bool mutex_will_wake(Mutex* m);
 void mutex_has_waiters(Mutex* m);
 // The timed_out step of one that was moved to m.

@@ -1,11 +1,14 @@
 // pthread_once. The routine may be left by a C++ exception (std::call_once counts on it) or by a forced unwind (exit,
 // cancellation). The runtime is built without exceptions and must not need a C++ library, so the frame that calls the
 // routine names a personality function of its own: an unwinder asks it when it passes the frame, whatever the reason,
-// and it has no table to look into; being asked in the clean-up phase is all it needs to know.
+// and it has no table to look into; being asked in the clean-up phase is all it needs to know. Where the routine, or
+// what it has called, was compiled without unwind tables, a forced unwind does not come that far: then libc jumps to
+// the end of the thread and runs the clean-up handlers in its list, where ours is too.
 #include "sync/once.h"
 
 #include <unwind.h>
 
+#include "base/host.h"
 #include "park/park.h"
 #include "sync/hooks.h"
 
@@ -22,12 +25,28 @@ uint32_t generation;  // written in the child of a fork only, when it has one th
 struct Frame {
   Once* once;
   Frame* outer;
+  _pthread_cleanup_buffer in_list;
 };
 __thread Frame* innermost;
 
 void finish(Once* once, uint32_t state) {
   once->word.store(state, std::memory_order_release);
   unpark_all(once);
+}
+
+// The routine of frame, the innermost, has not come to its end: the next caller runs it.
+void abandon(void* frame) {
+  auto* f = static_cast<Frame*>(frame);
+  innermost = f->outer;
+  finish(f->once, 0);
+}
+
+// Before the constructors nobody can be cancelled, and there is no list.
+void enlist(Frame* f) {
+  if (GOSHIM_LIKELY(host.cleanup_push != nullptr)) host.cleanup_push(&f->in_list, abandon, f);
+}
+void unlist(Frame* f) {
+  if (f->in_list.__routine) host.cleanup_pop(&f->in_list, 0);
 }
 
 struct Wait {
@@ -46,8 +65,8 @@ extern "C" __attribute__((visibility("hidden"), used)) _Unwind_Reason_Code goshi
     int, _Unwind_Action actions, _Unwind_Exception_Class, _Unwind_Exception*, _Unwind_Context*) {
   if (actions & _UA_CLEANUP_PHASE) {
     Frame* frame = innermost;
-    innermost = frame->outer;
-    finish(frame->once, 0);
+    unlist(frame);
+    abandon(frame);
   }
   return _URC_CONTINUE_UNWIND;
 }
@@ -57,9 +76,11 @@ namespace {
 // 0x1b: the personality's address as a 4-byte offset.
 GOSHIM_NOINLINE void run(Once* once, void (*routine)()) {
   asm volatile(".cfi_personality 0x1b, goshim_once_unwound");
-  Frame frame{once, innermost};
+  Frame frame{once, innermost, {}};
   innermost = &frame;
+  enlist(&frame);
   routine();
+  unlist(&frame);
   innermost = frame.outer;
 }
 
@@ -90,6 +111,6 @@ void once_slow(Once* once, void (*routine)()) {
   finish(once, kDone);
 }
 
-void sync_after_fork_child() { generation += kGeneration; }
+void once_after_fork_child() { generation += kGeneration; }
 
 }  // namespace goshim

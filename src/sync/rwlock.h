@@ -5,9 +5,9 @@
 //
 //   W1  While kWriter is set, only its owner changes the word, except kReaders and kWriters, which change under the
 //       bucket's lock, together with the counts of those queued.
-//   W2  An unlock that leaves the lock free while others wait hands it over under the bucket's lock, to one writer or to
-//       all queued readers; the last reader makes itself the writer for that. So nobody is woken in vain, and the lock
-//       may be destroyed as soon as the word is free.
+//   W2  An unlock that leaves the lock free while others wait hands it over under the bucket's lock, to one writer or
+//       to all queued readers; the last reader makes itself the writer for that. So nobody is woken in vain, and the
+//       lock may be destroyed as soon as the word is free.
 //   W3  Readers queue only behind a writer that holds the lock, or waits for it where writers are preferred.
 //
 // Kinds as in glibc: PTHREAD_RWLOCK_PREFER_READER_NP hands a writer's lock to readers first; the two writer-preferring

@@ -1,11 +1,11 @@
-// sem_t. Private ones on the parking lot; process-shared and named ones keep glibc's protocol on the same words, because
-// the other process may not run goshim: a post adds a token and wakes one sleeper of the kernel's futex.
+// sem_t. Private ones on the parking lot; process-shared and named ones keep glibc's protocol on the same words,
+// because the other process may not run goshim: a post adds a token and wakes one sleeper of the kernel's futex.
 //
 // The word: tokens in the low half, waiters in the high half, as glibc has it.
 //
-//   S1  Private: waiters is counted under the bucket's lock, and only while there are no tokens; a post that sees waiters
-//       gives its token to the first of them instead of adding it. So a post touches the object for the last time before
-//       the waiter it freed can run.
+//   S1  Private: waiters is counted under the bucket's lock, and only while there are no tokens; a post that sees
+//       waiters gives its token to the first of them instead of adding it. So a post touches the object for the last
+//       time before the waiter it freed can run.
 #pragma once
 
 #include <semaphore.h>

@@ -38,10 +38,13 @@ GOSHIM_NOINLINE void register_robust_list() {
 void shared_init() {
   robust_list_head* head = nullptr;
   size_t size = 0;
+  static_assert(sizeof *head == kRobustListSize);
   if (sys::call(SYS_get_robust_list, 0, &head, &size) != 0 || !head || size != sizeof *head) return;
   futex_offset = head->futex_offset;
   robust_offset = reinterpret_cast<char*>(head) - static_cast<char*>(arch::thread_pointer());
 }
+
+void* robust_list_of(const G* g) { return static_cast<char*>(g->tp) + robust_offset; }
 
 void* shared_swap_in() {
   void* mine = arch::thread_pointer();
@@ -49,6 +52,19 @@ void* shared_swap_in() {
   register_robust_list();
   return mine;
 }
+
+// First the place is known to the handler, then the look: a request made in between is seen by one of the two.
+void shared_wait_begin(G* g, const SharedWait& wait) {
+  g->m.load(std::memory_order_relaxed)->wait_end.store(wait.end, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  const Tls* tls = tls_of(g);
+  if ((tls->interrupt.load(std::memory_order_seq_cst) & wait.by) ||
+      (tls->pending.load(std::memory_order_seq_cst) & (kPendingSignal | kPendingCancel))) {
+    *wait.end = {};
+  }
+}
+
+void shared_wait_end(G* g) { g->m.load(std::memory_order_relaxed)->wait_end.store(nullptr, std::memory_order_relaxed); }
 
 // The M's kernel thread may live on, or end after joiners have been told; so what the kernel does with its list is done
 // here. The chain of a priority-inheriting mutex is the kernel's: only the first kernel thread, which never ends while
@@ -88,6 +104,12 @@ void shared_thread_exit() {
   preempt_on();
 }
 
-void shared_swap_out(void* mine) { arch::set_thread_pointer(mine); }
+// A function of its own, as above: the compiler may read the thread pointer early, as nothing it knows of changes it.
+static GOSHIM_NOINLINE void back() { preempt_on(); }
+
+void shared_swap_out(void* mine) {
+  arch::set_thread_pointer(mine);
+  back();
+}
 
 }  // namespace goshim

@@ -23,12 +23,16 @@ std::atomic<Image*> images{nullptr};
 // before and after reading current has a pair that belongs together.
 std::atomic<const Image*> current{nullptr};
 std::atomic<uint64_t> current_key{0};
+// So many entries of ld.so's table tell one state from another: those that were ever in use, and one more, since a new
+// module gets the lowest free id. Only grows.
+std::atomic<size_t> watched{SIZE_MAX};
+std::atomic<uint64_t> first_key{0};  // of the modules at the start; written once
 
-size_t below() { return round_up(static_below(), kPage); }
+size_t pages_below() { return round_up(below(), kPage); }
 
-// Where the static block that starts at offset low ends: at the next higher block, or at tp.
-int32_t block_end(const Image* image, int32_t low) {
-  int32_t end = 0;
+// Where the static block that starts at offset low ends at the latest: at the next higher block, or with static TLS.
+int32_t block_limit(const Image* image, int32_t low) {
+  int32_t end = static_end();
   for (size_t i = 1; i <= image->modules; i++) {
     if (image->block[i] > low && image->block[i] < end) end = image->block[i];
   }
@@ -64,7 +68,7 @@ void add(Image* image, int32_t low, int32_t end) {
 // What a dead G's static TLS gets back of module i: all but goshim_tls and what libc keeps.
 void add_module(Image* image, size_t i, int32_t tls_at) {
   int32_t low = image->block[i];
-  int32_t end = low ? block_end(image, low) : 0;
+  int32_t end = image->end[i];
   if (contains(low, end, tls_at)) {
     add(image, low, tls_at);
     low = tls_at + static_cast<int32_t>(sizeof(Tls));
@@ -85,23 +89,33 @@ void list_segments(Image* image) {
   // higher one stay as well; taking them for passing ones costs time only.
   size_t libc = 0;
   for (size_t i = 1; i <= image->modules; i++) {
-    if (image->block[i] && contains(image->block[i], block_end(image, image->block[i]), glibc.errno_at)) libc = i;
+    if (image->block[i] && contains(image->block[i], image->end[i], glibc.errno_at)) libc = i;
   }
   for (size_t i = 1; i <= libc; i++) add_module(image, i, tls_at);
   image->npermanent = image->nsegments;
   for (size_t i = libc + 1; i <= image->modules; i++) add_module(image, i, tls_at);
+  image->all_static = true;
+  size_t id = 0;
+  for (const SlotList* l = *glibc.slot_list; l; l = __atomic_load_n(&l->next, __ATOMIC_ACQUIRE)) {
+    for (size_t i = 0; i < l->len; i++, id++) {
+      bool used = __atomic_load_n(&l->slots[i].map, __ATOMIC_RELAXED) != nullptr;
+      if (id == 0) continue;  // no module's
+      if (used && (id > image->modules || image->block[id] == 0)) image->all_static = false;
+    }
+  }
 }
 
 bool same(const Image* a, const Image* b) {
   return a->modules == b->modules && memcmp(a->block, b->block, (a->modules + 1) * sizeof *a->block) == 0 &&
-         memcmp(a->tp - below(), b->tp - below(), below()) == 0;
+         memcmp(a->tp + static_begin(), b->tp + static_begin(), static_cast<size_t>(static_end() - static_begin())) ==
+             0;
 }
 
 // One mapping: static TLS and struct pthread of the model, its vector, the Image, its table of blocks, its segments.
 size_t mapping_size(size_t modules) {
-  return below() + round_up(round_up(glibc.sizeof_pthread, 64) + (modules + 2) * sizeof(DtvEntry) + sizeof(Image) +
-                                (modules + 2) * sizeof(int32_t) + (modules + kMaxWarm + 8) * sizeof(Segment),
-                            kPage);
+  return pages_below() + round_up(round_up(above(), 64) + (modules + 2) * sizeof(DtvEntry) + sizeof(Image) +
+                                      2 * (modules + 2) * sizeof(int32_t) + (modules + kMaxWarm + 8) * sizeof(Segment),
+                                  kPage);
 }
 
 // Upper bound of the module ids, with room for some more.
@@ -111,28 +125,57 @@ size_t count_modules() {
   return n;
 }
 
+// The highest block ends before the room for modules to come, which must not be taken for a part of it: bytes that
+// ld.so does not write belong to no block. A block's last byte may have the value that marks the others, but not two
+// values. Where blocks lie below tp it is the lowest one that borders on the room.
+[[maybe_unused]] void find_ends(Image* image) {
+  char* tp = image->tp;
+  int32_t* found = image->end;
+  auto* tls = tp + static_begin();
+  auto size = static_cast<size_t>(static_end() - static_begin());
+  for (size_t i = 1; i <= image->modules; i++) found[i] = image->block[i];
+  for (char mark : {0x5a, 0x25}) {
+    memset(tls, mark, size);
+    glibc.init_tls(tp, true);
+    for (size_t i = 1; i <= image->modules; i++) {
+      int32_t low = image->block[i];
+      int32_t end = low ? block_limit(image, low) : 0;
+      while (end > found[i] && tp[end - 1] == mark) end--;
+      found[i] = end;
+    }
+  }
+  memset(tls, 0, size);
+  glibc.init_tls(tp, true);
+}
+
 // A model of the modules loaded now. Null when memory is exhausted.
 Image* make() {
   size_t modules = count_modules();
   size_t size = mapping_size(modules);
   auto* mapping = static_cast<char*>(sys::map(size, PROT_READ | PROT_WRITE));
   if (!mapping) return nullptr;
-  char* tp = mapping + below();  // aligned: learn() accepts no static TLS that wants more than a page
-  auto* dtv = reinterpret_cast<DtvEntry*>(tp + round_up(glibc.sizeof_pthread, 64)) + 1;
+  char* tp = mapping + pages_below();  // aligned: learn() accepts no static TLS that wants more than a page
+  auto* dtv = reinterpret_cast<DtvEntry*>(tp + round_up(above(), 64)) + 1;
   auto* image = reinterpret_cast<Image*>(dtv + modules + 1);
   image->mapping = size;
   image->tp = tp;
   image->modules = modules;
   image->block = reinterpret_cast<int32_t*>(image + 1);
-  image->segments = reinterpret_cast<Segment*>(round_up(reinterpret_cast<uintptr_t>(image->block + modules + 1), 8));
+  image->end = image->block + modules + 1;
+  image->segments = reinterpret_cast<Segment*>(round_up(reinterpret_cast<uintptr_t>(image->end + modules + 1), 8));
   at<DtvEntry*>(tp, glibc.dtv) = dtv;
   dtv[-1].val = reinterpret_cast<void*>(modules);
   // So long that ld.so does not ask malloc for a longer one, unless 64 modules come just now.
   glibc.init_tls(tp, true);
   for (size_t i = 1; i <= modules; i++) {
     auto* val = static_cast<char*>(dtv[i].val);
-    bool is_static = dtv[i].val != unallocated() && val >= tp - below() && val < tp;
+    bool is_static = dtv[i].val != unallocated() && val >= tp + static_begin() && val < tp + static_end();
     image->block[i] = is_static ? static_cast<int32_t>(val - tp) : 0;
+  }
+  if constexpr (arch::kTlsAbove) {
+    find_ends(image);
+  } else {
+    for (size_t i = 1; i <= modules; i++) image->end[i] = image->block[i] ? block_limit(image, image->block[i]) : 0;
   }
   list_segments(image);
   return image;
@@ -140,14 +183,34 @@ Image* make() {
 
 }  // namespace
 
+// After a change: entries that are in use now.
+static void watch() {
+  size_t used = 0;
+  size_t at = 0;
+  for (const SlotList* l = *glibc.slot_list; l; l = __atomic_load_n(&l->next, __ATOMIC_ACQUIRE)) {
+    for (size_t i = 0; i < l->len; i++) {
+      at++;
+      if (__atomic_load_n(&l->slots[i].gen, __ATOMIC_RELAXED) || __atomic_load_n(&l->slots[i].map, __ATOMIC_RELAXED))
+        used = at;
+    }
+  }
+  size_t old = watched.load(std::memory_order_relaxed);
+  while ((old == SIZE_MAX || old < used + 1) &&
+         !watched.compare_exchange_weak(old, used + 1, std::memory_order_relaxed)) {
+  }
+}
+
 uint64_t modules_key() {
   // Whatever changes an entry gives it a generation above all others, so the sum of the generations tells every state
   // from every other; the addresses tell them from an entry that is just being changed.
   uint64_t gens = 1;
   uint64_t maps = 0;
+  size_t left = watched.load(std::memory_order_relaxed);
   // List elements are published with release order and never freed.
-  for (const SlotList* l = *glibc.slot_list; l; l = __atomic_load_n(&l->next, __ATOMIC_ACQUIRE)) {
-    for (size_t i = 0; i < l->len; i++) {
+  for (const SlotList* l = *glibc.slot_list; l && left; l = __atomic_load_n(&l->next, __ATOMIC_ACQUIRE)) {
+    size_t n = l->len < left ? l->len : left;
+    left -= n;
+    for (size_t i = 0; i < n; i++) {
       gens += __atomic_load_n(&l->slots[i].gen, __ATOMIC_RELAXED);
       maps += reinterpret_cast<uintptr_t>(__atomic_load_n(&l->slots[i].map, __ATOMIC_RELAXED));
     }
@@ -163,6 +226,8 @@ const Image* image_now(uint64_t* key) {
       const Image* image = current.load(std::memory_order_acquire);
       if (current_key.load(std::memory_order_acquire) == now) return image;
     }
+    watch();
+    if (modules_key() != now) continue;
     Image* made = make();
     if (!made) return nullptr;
     Image* drop = made;
@@ -178,13 +243,19 @@ const Image* image_now(uint64_t* key) {
           found = made;
           drop = nullptr;
         }
+        uint64_t none = 0;
+        first_key.compare_exchange_strong(none, now, std::memory_order_relaxed);
         current_key.store(0, std::memory_order_seq_cst);
         current.store(found, std::memory_order_seq_cst);
         current_key.store(now, std::memory_order_seq_cst);
       }
     }
-    if (drop) sys::unmap(drop->tp - below(), drop->mapping);
+    if (drop) sys::unmap(drop->tp - pages_below(), drop->mapping);
   }
+}
+
+bool all_static(const Image* image, uint64_t key) {
+  return image->all_static && key == first_key.load(std::memory_order_relaxed);
 }
 
 const Image* image_latest() { return images.load(std::memory_order_acquire); }

@@ -61,6 +61,15 @@ uint32_t offset_of(const char* symbol, uint32_t bytes) {
   return f->offset;
 }
 
+// The same for a field of struct pthread: from the thread pointer.
+int32_t field_at(const char* symbol, uint32_t bytes) {
+  return glibc.struct_at + static_cast<int32_t>(offset_of(symbol, bytes));
+}
+
+// Words of the struct, by their number, and back.
+int32_t word_at(size_t w) { return glibc.struct_at + static_cast<int32_t>(w * kWord); }
+size_t word_of(int32_t at) { return static_cast<size_t>(at - glibc.struct_at) / kWord; }
+
 struct Functions {
   pthread_t (*self)();
   int (*attr_init)(pthread_attr_t*);
@@ -121,10 +130,14 @@ const char* find_symbols() {
 
   const uint32_t* size;
   find(size, "_thread_db_sizeof_pthread");
-  glibc.tid = offset_of("_thread_db_pthread_tid", sizeof(int));
-  glibc.list = offset_of("_thread_db_pthread_list", sizeof(List));
-  glibc.dtv = offset_of("_thread_db_pthread_dtvp", sizeof(void*));
-  glibc.cancel = offset_of("_thread_db_pthread_cancelhandling", sizeof(int));
+  if (size) glibc.sizeof_pthread = *size;
+  glibc.struct_at = arch::kTlsAbove ? -static_cast<int32_t>(glibc.sizeof_pthread) : 0;
+  glibc.struct_size = glibc.sizeof_pthread + arch::kTcbHead;
+  pthread_at = glibc.struct_at;
+  glibc.tid = field_at("_thread_db_pthread_tid", sizeof(int));
+  glibc.list = field_at("_thread_db_pthread_list", sizeof(List));
+  glibc.dtv = field_at("_thread_db_pthread_dtvp", sizeof(void*));
+  glibc.cancel = field_at("_thread_db_pthread_cancelhandling", sizeof(int));
   const Field* specific;
   find(specific, "_thread_db_pthread_specific");
   const uint32_t* values_size;
@@ -149,11 +162,10 @@ const char* find_symbols() {
   if (!known || dtv_entry->bits != 8 * sizeof(DtvEntry) || *slot_size != sizeof(SlotEntry)) {
     return "the tables of this ld.so have an unknown layout";
   }
-  glibc.sizeof_pthread = *size;
   values_bytes = *values_size;
-  glibc.specific = specific->offset;
+  glibc.specific = glibc.struct_at + static_cast<int32_t>(specific->offset);
   glibc.specific_blocks = specific->bits / (8 * sizeof(void*));  // the whole array is one field
-  if (glibc.sizeof_pthread > kMaxPthread || glibc.sizeof_pthread % kWord != 0) return "struct pthread is too large";
+  if (glibc.struct_size > kMaxPthread || glibc.sizeof_pthread % kWord != 0) return "struct pthread is too large";
   glibc.slot_list = reinterpret_cast<SlotList**>(rtld + slot_list);
   glibc.user_list = reinterpret_cast<List*>(rtld + user_list);
   return nullptr;
@@ -163,11 +175,11 @@ const char* find_symbols() {
 
 const char* look_at_self() {
   void* tp = arch::thread_pointer();
-  if (reinterpret_cast<void*>(f.self()) != tp) return "pthread_t is not the thread pointer";
+  if (tp_of(f.self()) != tp) return "pthread_t does not lie where it should beside the thread pointer";
   if (at<int>(tp, glibc.tid) != sys::gettid()) return "the tid field does not hold the tid";
   f.tls_static_info(&glibc.static_size, &glibc.static_align);
   size_t align = glibc.static_align;
-  if (align < 64 || (align & (align - 1)) != 0 || glibc.static_size < glibc.sizeof_pthread) {
+  if (align < 16 || (align & (align - 1)) != 0 || (!arch::kTlsAbove && glibc.static_size < glibc.sizeof_pthread)) {
     return "the size of static TLS makes no sense";
   }
   if (align > kPage) return "static TLS with more than page alignment";
@@ -178,7 +190,7 @@ const char* look_at_self() {
   void* resp = host.dlsym(nullptr, "__resp");  // null: RTLD_DEFAULT
   if (!resp) return "this libc has no __resp";
   glibc.resp = distance(resp, tp);
-  if (glibc.errno_at >= 0 || glibc.resp >= 0) return "libc has no static TLS";
+  if (!in_static(glibc.errno_at) || !in_static(glibc.resp)) return "libc has no static TLS";
   DtvEntry* dtv = dtv_of(tp);
   size_t modules = 0;
   for (const SlotList* l = *glibc.slot_list; l; l = l->next) modules += l->len;
@@ -195,7 +207,9 @@ const char* look_at_self() {
 
 // ---- probe threads ----
 
-size_t probe_size() { return kProbeStack + round_up(glibc.static_size + glibc.static_align, kPage); }
+size_t probe_size() {
+  return kProbeStack + round_up(glibc.struct_size + glibc.static_size + glibc.static_align, kPage);
+}
 
 struct Probe {
   pthread_t thread;
@@ -264,16 +278,17 @@ void* probe_main(void* arg) {
   void* tp = arch::thread_pointer();
   auto* libc = static_cast<char*>(tp) + p->libc_low;
   p->tp = reinterpret_cast<uintptr_t>(tp);
-  copy_words(p->fresh, tp, glibc.sizeof_pthread / kWord);
+  const char* own = static_cast<char*>(tp) + glibc.struct_at;
+  copy_words(p->fresh, own, glibc.struct_size / kWord);
   if (!p->full) return nullptr;
   copy_words(p->libc_fresh, libc, p->libc_words);
   // Leaves a mark that there are thread-specific values. A malloc that keeps its state in one sets the same mark.
   f.setspecific(p->key, p);
   f.setspecific(p->key, nullptr);
-  copy_words(p->keyed, tp, glibc.sizeof_pthread / kWord);
+  copy_words(p->keyed, own, glibc.struct_size / kWord);
   exercise_libc();
   *f.errno_location() = 0;
-  copy_words(p->used, tp, glibc.sizeof_pthread / kWord);
+  copy_words(p->used, own, glibc.struct_size / kWord);
   copy_words(p->libc_used, libc, p->libc_words);
   find_locale(p, libc);
   sys::call(SYS_get_robust_list, 0, &p->robust, &p->robust_size);
@@ -308,30 +323,33 @@ int run_probe(Probe* p) {
   return error ? error : host.pthread_join(p->thread, nullptr);
 }
 
-// libc's TLS block, from the calling thread's vector: from the highest static block at or below errno to the next one.
+// libc's TLS block, from the calling thread's vector: from the highest static block at or below errno to the next one,
+// or, where it is the last one, some of the unused room behind it.
 void find_libc_block(int32_t* low, int32_t* end) {
   auto* tp = static_cast<char*>(arch::thread_pointer());
   DtvEntry* dtv = dtv_of(tp);
   *low = INT32_MIN;
-  *end = 0;
+  *end = static_end();
   for (size_t i = 1; i <= dtv_length(dtv); i++) {
     auto* val = static_cast<char*>(dtv[i].val);
-    if (!val || val == unallocated() || val >= tp || static_cast<size_t>(tp - val) > glibc.static_size) continue;
+    if (!val || val == unallocated() || val < tp + static_begin() || val >= tp + static_end()) continue;
     int32_t offset = distance(val, tp);
     if (offset <= glibc.errno_at && offset > *low) *low = offset;
     if (offset > glibc.errno_at && offset < *end) *end = offset;
   }
+  constexpr auto kMost = static_cast<int32_t>(kLibcWords * kWord);
+  if (arch::kTlsAbove && *end - *low > kMost) *end = *low + kMost;
 }
 
 // ---- what the probes show ----
 
-bool in_rseq(size_t byte) {
-  auto offset = static_cast<int64_t>(byte);
+bool in_rseq(size_t w) {
+  auto offset = static_cast<int64_t>(word_at(w));
   return glibc.rseq_size != 0 && offset >= glibc.rseq && offset < glibc.rseq + static_cast<int64_t>(glibc.rseq_size);
 }
 
-bool overlaps(size_t word, size_t offset, size_t size) {
-  return offset < (word + 1) * kWord && word * kWord < offset + size;
+bool overlaps(size_t word, int32_t at, size_t size) {
+  return at < word_at(word + 1) && word_at(word) < at + static_cast<int32_t>(size);
 }
 
 bool on_stack(uintptr_t v, const Probe* p) {
@@ -341,13 +359,14 @@ bool on_stack(uintptr_t v, const Probe* p) {
 
 // The values of the first keys lie in struct pthread itself; the first pointer of the table points to them.
 bool in_values(const Probe* a, size_t word) {
-  uintptr_t at = a->fresh[glibc.specific / kWord] - a->tp;
-  return overlaps(word, at, values_bytes);
+  return overlaps(word, static_cast<int32_t>(a->fresh[word_of(glibc.specific)] - a->tp), values_bytes);
 }
 
 // Explains each word of struct pthread by what it is in two probes. skip: bytes that reset() leaves alone.
 const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool* skip) {
-  size_t bytes = glibc.sizeof_pthread;
+  size_t bytes = glibc.struct_size;
+  uintptr_t a_struct = a->tp + static_cast<uintptr_t>(glibc.struct_at);
+  uintptr_t b_struct = b->tp + static_cast<uintptr_t>(glibc.struct_at);
   size_t stackblocks = 0;
   size_t stacksizes = 0;
   auto* image = reinterpret_cast<uintptr_t*>(glibc.image);
@@ -357,11 +376,8 @@ const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool*
     image[w] = 0;
     bool skip_word = false;
     bool ours = true;  // nobody but this thread and what it calls changes the word
-    if (overlaps(w, glibc.dtv, sizeof(void*)) || overlaps(w, glibc.list, sizeof(List))) {
-      skip_word = true;
-      ours = false;
-    } else if (in_rseq(w * kWord)) {
-      // The kernel writes it, and write_rseq() what new TCBs have in it.
+    // The kernel writes the rseq area, and write_rseq() what new TCBs have in it.
+    if (overlaps(w, glibc.dtv, sizeof(void*)) || overlaps(w, glibc.list, sizeof(List)) || in_rseq(w)) {
       skip_word = true;
       ours = false;
     } else if (in_values(a, w)) {
@@ -372,7 +388,8 @@ const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool*
       auto* image_bytes = glibc.image + w * kWord;
       for (size_t i = 0; i < kWord; i++) {
         size_t byte = w * kWord + i;
-        if (byte >= glibc.tid && byte < glibc.tid + sizeof(int)) {
+        auto from_tid = static_cast<size_t>(word_at(w) - glibc.tid) + i;
+        if (from_tid < sizeof(int)) {
           skip[byte] = true;
         } else {
           image_bytes[i] = reinterpret_cast<const char*>(a->fresh)[byte];
@@ -381,16 +398,16 @@ const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool*
           }
         }
       }
-    } else if (va - a->tp < bytes && va - a->tp == vb - b->tp) {
+    } else if (va - a_struct < bytes && va - a_struct == vb - b_struct) {
       if (glibc.selves == kMaxSelfPointers) return "struct pthread points into itself too often";
-      glibc.self[glibc.selves++] = {static_cast<uint32_t>(w * kWord), static_cast<uint32_t>(va - a->tp)};
+      glibc.self[glibc.selves++] = {word_at(w), static_cast<int32_t>(va - a->tp)};
       skip_word = true;
     } else if (va == reinterpret_cast<uintptr_t>(a->stack) && vb == reinterpret_cast<uintptr_t>(b->stack)) {
-      glibc.stackblock = static_cast<uint32_t>(w * kWord);
+      glibc.stackblock = word_at(w);
       stackblocks++;
       skip_word = true;
     } else if (va == a->size && vb == b->size) {
-      glibc.stacksize = static_cast<uint32_t>(w * kWord);
+      glibc.stacksize = word_at(w);
       stacksizes++;
       skip_word = true;
     } else if (va == reinterpret_cast<uintptr_t>(&probe_main) || va == reinterpret_cast<uintptr_t>(a)) {
@@ -404,24 +421,30 @@ const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool*
     }
     if (c->fresh[w] == kProbeGuard && va == 0 && vb == 0) {
       if (glibc.guards == 2) return "struct pthread holds the guard size too often";
-      glibc.guard[glibc.guards++] = static_cast<uint32_t>(w * kWord);
+      glibc.guard[glibc.guards++] = word_at(w);
       skip_word = true;
     }
     if (ours && a->used[w] != a->keyed[w]) {
       if (va != 0 || glibc.nwarm == kMaxWarm) return decline("libc changes word %lu of struct pthread", w);
-      glibc.warm[glibc.nwarm++] = static_cast<int32_t>(w * kWord);
+      glibc.warm[glibc.nwarm++] = word_at(w);
       skip_word = true;
     }
     for (size_t i = 0; skip_word && i < kWord; i++) skip[w * kWord + i] = true;
   }
   if (stackblocks != 1 || stacksizes != 1 || glibc.guards == 0)
     return "the stack fields of struct pthread were not found";
-  const char* c_stack = reinterpret_cast<const char*>(c->fresh[glibc.stackblock / kWord]);
-  size_t c_size = c->fresh[glibc.stacksize / kWord];
-  auto* c_tp = reinterpret_cast<const char*>(c->tp);
-  if (c_size < probe_size() || c_tp < c_stack || c_tp + bytes > c_stack + c_size)
+  const char* c_stack = reinterpret_cast<const char*>(c->fresh[word_of(glibc.stackblock)]);
+  size_t c_size = c->fresh[word_of(glibc.stacksize)];
+  auto* c_struct = reinterpret_cast<const char*>(c->tp) + glibc.struct_at;
+  if (c_size < probe_size() || c_struct < c_stack || c_struct + bytes > c_stack + c_size)
     return "a thread is not inside its stack";
   return nullptr;
+}
+
+// Whether so many bytes at this distance from the thread pointer are the struct's, and not its first ones.
+bool in_struct(uintptr_t at, size_t bytes) {
+  uintptr_t offset = at - static_cast<uintptr_t>(glibc.struct_at);
+  return offset != 0 && offset < glibc.struct_size && offset + bytes <= glibc.struct_size;
 }
 
 const char* explain_libc(const Probe* a) {
@@ -432,9 +455,8 @@ const char* explain_libc(const Probe* a) {
     if (static_cast<size_t>(word - low) / kWord >= a->libc_words) return "libc's thread variables lie apart";
   }
   uintptr_t target = value(a->libc_fresh, glibc.resp) - a->tp;
-  if (target == 0 || target + sizeof(struct __res_state) > glibc.sizeof_pthread)
-    return "__resp points to an unknown place";
-  glibc.resp_target = static_cast<uint32_t>(target);
+  if (!in_struct(target, sizeof(struct __res_state))) return "__resp points to an unknown place";
+  glibc.resp_target = static_cast<int32_t>(target);
   glibc.global_locale = a->global_locale;
   if (!a->locale_word ||
       value(a->libc_fresh, glibc.ctype_b) != reinterpret_cast<uintptr_t>(a->global_locale->__ctype_b) ||
@@ -469,13 +491,26 @@ const char* check_image(const Probe* a) {
   return nullptr;
 }
 
+// Where the kernel does not tell (emulators): an empty list, so its head points to itself, then what leads from an
+// entry to the lock, then no operation under way.
+void find_robust_list(Probe* a) {
+  for (size_t w = 0; w + 2 < glibc.struct_size / kWord; w++) {
+    uintptr_t here = a->tp + static_cast<uintptr_t>(word_at(w));
+    auto to_lock = static_cast<intptr_t>(a->fresh[w + 1]);
+    if (a->fresh[w] != here || to_lock >= 0 || to_lock < -static_cast<intptr_t>(sizeof(pthread_mutex_t))) continue;
+    if (a->fresh[w + 2] != 0) continue;
+    a->robust = here;
+    a->robust_size = 3 * kWord;
+  }
+}
+
 void list_segments(const bool* skip) {
   size_t from = 0;
-  for (size_t byte = 0; byte <= glibc.sizeof_pthread; byte++) {
-    if (byte < glibc.sizeof_pthread && !skip[byte]) continue;
+  for (size_t byte = 0; byte <= glibc.struct_size; byte++) {
+    if (byte < glibc.struct_size && !skip[byte]) continue;
     if (byte > from && glibc.nsegments < kMaxSegments) {
-      glibc.segments[glibc.nsegments++] = {static_cast<int32_t>(from), static_cast<uint32_t>(byte - from),
-                                           glibc.image + from};
+      glibc.segments[glibc.nsegments++] = {glibc.struct_at + static_cast<int32_t>(from),
+                                           static_cast<uint32_t>(byte - from), glibc.image + from};
     }
     from = byte + 1;
   }
@@ -581,9 +616,10 @@ const char* learn_from_probes(Work* w, char* stacks) {
   if (error || run_probe(&w->b) || run_probe(&w->c)) return "cannot create threads";
   if (!w->a.listed) return "threads with stacks of their own are not on the list they should be on";
   if (const char* no = explain_struct(&w->a, &w->b, &w->c, w->skip)) return no;
+  if (w->a.robust == 0) find_robust_list(&w->a);
   uintptr_t robust = w->a.robust - w->a.tp;
-  if (robust == 0 || robust + w->a.robust_size > glibc.sizeof_pthread) return "the robust list is in an unknown place";
-  glibc.robust_head = static_cast<uint32_t>(robust);
+  if (!in_struct(robust, w->a.robust_size)) return "the robust list is in an unknown place";
+  glibc.robust_head = static_cast<int32_t>(robust);
   glibc.robust_size = static_cast<uint32_t>(w->a.robust_size);
   if (const char* no = explain_libc(&w->a)) return no;
   if (const char* no = check_image(&w->a)) return no;

@@ -11,30 +11,18 @@
 namespace goshim::tcb {
 namespace {
 
-constexpr int kSigSetXid = 33;
-
-// The kernel's own sigaction.
-struct KernelAction {
-  void (*handler)(int, siginfo_t*, void*);
-  unsigned long flags;
-  void (*restorer)();
-  uint64_t mask;
-};
-
 // glibc's. Written by wrap_setxid() before the wrapper can run; constant.
 void (*glibc_handler)(int, siginfo_t*, void*);
 
 // Not inlined: addresses of TLS variables must be taken after the thread pointer has changed.
 GOSHIM_NOINLINE void handle(int sig, siginfo_t* info, void* context) {
   G* g = getg();
-  if (!g) {
+  void* interrupted = arch::thread_pointer();
+  if (!g || tid(interrupted) == sys::gettid()) {
     glibc_handler(sig, info, context);
     return;
   }
-  M* m = g->m.load(std::memory_order_relaxed);
-  void* own = m->own_tcb;
-  void* interrupted = arch::thread_pointer();
-  arch::set_thread_pointer(own);
+  arch::set_thread_pointer(g->m.load(std::memory_order_relaxed)->own_tcb);
   glibc_handler(sig, info, context);
   arch::set_thread_pointer(interrupted);
 }
@@ -42,11 +30,11 @@ GOSHIM_NOINLINE void handle(int sig, siginfo_t* info, void* context) {
 }  // namespace
 
 void wrap_setxid() {
-  KernelAction action{};
+  arch::KernelAction action{};
   if (glibc_handler || sys::call(SYS_rt_sigaction, kSigSetXid, nullptr, &action, sizeof action.mask) != 0) return;
   if (!action.handler) return;
-  glibc_handler = action.handler;
-  action.handler = handle;
+  glibc_handler = reinterpret_cast<decltype(glibc_handler)>(action.handler);
+  action.handler = reinterpret_cast<void*>(handle);
   // Nothing may come between the two changes of the thread pointer. The stack of a G may be too small for the frame.
   action.mask = ~0UL;
   action.flags |= SA_ONSTACK;

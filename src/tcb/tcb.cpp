@@ -27,6 +27,7 @@
 namespace goshim::tcb {
 
 Glibc glibc;
+ptrdiff_t pthread_at;
 
 namespace {
 
@@ -186,10 +187,7 @@ void take_warm(void* tp) {
 // ---- the parts of a new TCB ----
 
 void write_struct(void* tp) {
-  for (size_t i = 0; i < glibc.nsegments; i++) {
-    const Segment& s = glibc.segments[i];
-    memcpy(static_cast<char*>(tp) + s.offset, s.bytes, s.size);
-  }
+  for (size_t i = 0; i < glibc.nsegments; i++) copy_segment(tp, glibc.segments[i]);
   for (size_t i = 0; i < glibc.selves; i++) {
     at<void*>(tp, glibc.self[i].offset) = static_cast<char*>(tp) + glibc.self[i].target;
   }
@@ -226,46 +224,53 @@ struct KernelDtv {
 };
 Slab<KernelDtv> dtv_slab;
 
-struct Restore {
-  void* tp;
-  const Image* image;
-  size_t from, to;  // segments
-};
-
-void copy_segments(const Restore& r) {
-  for (size_t i = r.from; i < r.to; i++) {
-    const Segment& s = r.image->segments[i];
-    memcpy(static_cast<char*>(r.tp) + s.offset, s.bytes, s.size);
-  }
+void copy_segments(void* tp, const Image* image, size_t from, size_t to) {
+  for (size_t i = from; i < to; i++) copy_segment(tp, image->segments[i]);
 }
 
 // Gives static TLS its initial contents; a malloc may keep its state there, so this thread must not call libc
 // afterwards. A block that belonged to a module that goes may be another's by the time we write (T2). dlopen changes
 // the table of modules first and then initialises blocks under the list lock: with the lock held and the table
 // unchanged, it is still the old one's. When memory for the image of a new set of modules is exhausted, static TLS
-// stays as it is.
-void restore_static_tls(void* tp) {
-  for (;;) {
-    uint64_t key;
-    const Image* image = image_now(&key);
+// stays as it is. image and key: what image_now() gave.
+void restore_static_tls(void* tp, const Image* image, uint64_t key) {
+  for (;; image = image_now(&key)) {
     if (!image) return;
     if (image->nsegments > image->npermanent) {
       lock_list();
       bool same = modules_key() == key;
-      if (same) copy_segments({tp, image, image->npermanent, image->nsegments});
+      if (same) copy_segments(tp, image, image->npermanent, image->nsegments);
       unlock_list_on();
       if (!same) continue;
     }
-    copy_segments({tp, image, 0, image->npermanent});
+    copy_segments(tp, image, 0, image->npermanent);
     return;
   }
+}
+
+void restore_static_tls(void* tp) {
+  uint64_t key;
+  const Image* image = image_now(&key);
+  restore_static_tls(tp, image, key);
+}
+
+// Whether one of the pointers is not null.
+bool any_set(void* const* pointers, uint32_t n) {
+  using Two = uint64_t __attribute__((vector_size(16), aligned(8)));
+  Two any{};
+  uint32_t i = 0;
+  for (; i + 4 <= n; i += 4)
+    any |= *reinterpret_cast<const Two*>(pointers + i) | *reinterpret_cast<const Two*>(pointers + i + 2);
+  uint64_t rest = 0;
+  for (; i < n; i++) rest |= reinterpret_cast<uintptr_t>(pointers[i]);
+  return (any[0] | any[1] | rest) != 0;
 }
 
 }  // namespace
 
 size_t footprint() {
   // Blocks of great alignment: tp is then aligned down from a top that is a multiple of 64 only.
-  return round_up(static_below() + round_up(glibc.sizeof_pthread, 64) + glibc.static_align - 64, 64);
+  return round_up(below() + round_up(above(), 64) + glibc.static_align - 64, 64);
 }
 
 void* create(void* top) {
@@ -296,24 +301,29 @@ std::atomic<int>* cancel_word(void* tp) { return &at<std::atomic<int>>(tp, glibc
 void retire(void* tp) {
   // Values of keys without a destructor, and the blocks for keys beyond the first few.
   void** blocks = &at<void*>(tp, glibc.specific);
-  for (uint32_t i = 1; i < glibc.specific_blocks; i++) {
-    if (!blocks[i]) continue;
-    glibc.free(blocks[i]);
-    blocks[i] = nullptr;
+  if (any_set(blocks + 1, glibc.specific_blocks - 1)) {
+    for (uint32_t i = 1; i < glibc.specific_blocks; i++) {
+      glibc.free(blocks[i]);
+      blocks[i] = nullptr;
+    }
   }
   // The first call returns what is pending, the second frees it.
   if (glibc.dlerror()) glibc.dlerror();
   auto* res = reinterpret_cast<struct __res_state*>(static_cast<char*>(tp) + glibc.resp_target);
   if (res->nscount != 0 && glibc.res_nclose) glibc.res_nclose(res);
   // Blocks of modules that came by dlopen: the next thread allocates its own.
-  DtvEntry* dtv = dtv_of(tp);
-  for (size_t i = 1; i <= dtv_length(dtv); i++) {
-    void* block = dtv[i].to_free;
-    if (!block) continue;
-    dtv[i] = {unallocated(), nullptr};
-    glibc.free(block);
+  uint64_t key;
+  const Image* image = image_now(&key);
+  if (!image || !all_static(image, key)) {
+    DtvEntry* dtv = dtv_of(tp);
+    for (size_t i = 1; i <= dtv_length(dtv); i++) {
+      void* block = dtv[i].to_free;
+      if (!block) continue;
+      dtv[i] = {unallocated(), nullptr};
+      glibc.free(block);
+    }
   }
-  restore_static_tls(tp);
+  restore_static_tls(tp, image, key);
 }
 
 void reset(void* tp) {
@@ -333,7 +343,8 @@ void* create_for_kernel_thread(void* top) {
   KernelDtv* own = dtv_slab.take();
   if (!own) return nullptr;
   write_struct(tp);
-  memcpy(static_cast<char*>(tp) - static_below(), image->tp - static_below(), static_below());
+  memcpy(static_cast<char*>(tp) + static_begin(), image->tp + static_begin(),
+         static_cast<size_t>(static_end() - static_begin()));
   // Long enough for the modules that a libc function running on it could ask for: those that were there at the start.
   size_t length = sizeof own->entries / sizeof own->entries[0] - 2;
   own->entries[0].val = reinterpret_cast<void*>(length);
@@ -409,20 +420,23 @@ GOSHIM_NOINLINE void setxid_enter(SetXid* call) {
   setxids.fetch_add(1, std::memory_order_seq_cst);
   lock_list();  // links what is pending; preemption stays off
   unlock_list();
-  uint64_t all = ~UINT64_C(0);
-  sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &call->mask, sizeof all);
+  // Another one's call may hold libc's lock, and waits for this kernel thread's answer to its signal.
+  uint64_t all_others = ~(UINT64_C(1) << (kSigSetXid - 1));
+  sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &all_others, &call->mask, sizeof all_others);
   call->caller = arch::thread_pointer();
   G* g = getg();
   call->own = g ? g->m.load(std::memory_order_relaxed)->own_tcb : call->caller;
   arch::set_thread_pointer(call->own);
 }
 
+static GOSHIM_NOINLINE void setxid_left() { preempt_on(); }
+
 GOSHIM_NOINLINE void setxid_leave(SetXid* call) {
   arch::set_thread_pointer(call->caller);
   at<int>(call->caller, glibc.errno_at) = at<int>(call->own, glibc.errno_at);
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &call->mask, nullptr, sizeof call->mask);
   setxids.fetch_sub(1, std::memory_order_seq_cst);
-  preempt_on();
+  setxid_left();
 }
 
 }  // namespace goshim::tcb

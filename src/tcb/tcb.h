@@ -4,9 +4,21 @@
 // The layout of glibc's struct pthread is learned once, at start, from a probe thread; no offset is compiled in.
 #pragma once
 
+#include <pthread.h>
+
+#include "arch/arch.h"
 #include "base/base.h"
 
 namespace goshim::tcb {
+
+// Where struct pthread begins, which pthread_t names, as a distance from the thread pointer. Constant after learn().
+extern ptrdiff_t pthread_at;
+inline void* tp_of(pthread_t t) {
+  return reinterpret_cast<void*>(t - static_cast<uintptr_t>(arch::kTlsAbove ? pthread_at : 0));
+}
+inline pthread_t pthread_of(void* tp) {
+  return reinterpret_cast<pthread_t>(tp) + static_cast<uintptr_t>(arch::kTlsAbove ? pthread_at : 0);
+}
 
 // Learns the layout and checks every assumption. Null on success, else one line that says what could not be learned:
 // the caller then lets the program run natively. Call once, on the program's thread that creates the first thread,
@@ -16,9 +28,9 @@ const char* learn();
 // Bytes (multiple of 64) that a TCB with its static TLS takes at the top of a stack. Constant after learn().
 size_t footprint();
 
-// Builds a fresh TCB in the footprint() bytes that end at top (64-byte aligned); returns the thread pointer, which is
-// also the pthread_t. The memory must be zero. Links it into glibc's list of user-stack threads, where it stays until
-// destroy(). On a program's thread only: calls libc's allocator. Null when memory is exhausted.
+// Builds a fresh TCB in the footprint() bytes that end at top (64-byte aligned); returns the thread pointer. The memory
+// must be zero. Links it into glibc's list of user-stack threads, where it stays until destroy(). On a program's thread
+// only: calls libc's allocator. Null when memory is exhausted.
 void* create(void* top);
 
 // What pthread_getattr_np and glibc's unwinder are told: block is the lowest address including the guard.
@@ -68,7 +80,9 @@ struct SetXid {
 void setxid_enter(SetXid* call);
 void setxid_leave(SetXid* call);
 
-// Wraps glibc's handler of signal 33 (set*id for all threads), so that it runs on the TCB glibc's lists hold for this
+constexpr int kSigSetXid = 33;
+
+// Wraps glibc's handler of that signal (set*id for all threads), so that it runs on the TCB glibc's lists hold for this
 // kernel thread (M::own_tcb). Called once at start, after learn().
 void wrap_setxid();
 

@@ -10,13 +10,13 @@
 //
 //   C1  The bit is set before the marks in the G's Tls and before the kick. A G looks at the bit after it has taken a
 //       mark away.
-//   C2  Tls::interrupt holds kInterruptCancel from a request on until the G ends or finds that it need not (cancellation
-//       is disabled, this is no cancellation point): so a request that comes between a cancellation point's look at
-//       the word and its wait ends that wait. A request to a thread that has cancellation disabled leaves no mark; it
-//       looks at the word at its first cancellation point.
+//   C2  Tls::interrupt holds kInterruptCancel from a request on until the G ends or finds that it need not
+//       (cancellation is disabled, this is no cancellation point): so a request that comes between a cancellation
+//       point's look at the word and its wait ends that wait. A request to a thread that has cancellation disabled
+//       leaves no mark; it looks at the word at its first cancellation point.
 //   C3  Asynchronous cancellation happens at any point where a handler of the program could run, but in a CancelScope.
-//   C4  goshim unwinds nothing while the no-preempt counter is raised or inside a blocking region: frames of the runtime
-//       have no cleanups. libc may do it inside a region, and thread_finish() leaves that.
+//   C4  goshim unwinds nothing while the no-preempt counter is raised or inside a blocking region: frames of the
+//       runtime have no cleanups. libc may do it inside a region, and thread_finish() leaves that.
 //   C5  A G's result is PTHREAD_CANCELED until pthread_exit or the return of its start routine says otherwise: libc
 //       unwinds without telling us.
 //
@@ -153,7 +153,7 @@ void cancel_before_start() { cancel_seen.store(true, std::memory_order_relaxed);
 int thread_cancel(pthread_t t) {
   Bits bits;
   if (int error = learn(&bits)) return error;
-  auto* tp = reinterpret_cast<void*>(t);
+  void* tp = tcb::tp_of(t);
   NoPreempt guard;
   G* g = g_of(t);
   if (g ? (g->life.load(std::memory_order_acquire) & kExited) != 0 : tcb::tid(tp) == 0) return 0;

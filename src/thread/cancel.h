@@ -8,8 +8,8 @@
 
 namespace goshim {
 
-// Asks the thread t to end: a G, or a thread that libc itself has made. 0, or EAGAIN without memory. Preemption on; on a
-// G or a foreign thread. The runtime has started.
+// Asks the thread t to end: a G, or a thread that libc itself has made. 0, or EAGAIN without memory. Preemption on; on
+// a G or a foreign thread. The runtime has started.
 int thread_cancel(pthread_t t);
 
 // The program has asked its only thread to end, before the runtime's start: libc has noted it.
@@ -33,8 +33,8 @@ inline void thread_test_cancel() {
 // True if thread_test_cancel() would not return.
 inline bool cancel_pending() { return GOSHIM_UNLIKELY(cancel_seen.load(std::memory_order_relaxed)) && cancel_due(); }
 
-// Stands in a function that waits and must tidy up before it is cancelled: meanwhile asynchronous cancellation too waits
-// for its thread_test_cancel().
+// Stands in a function that waits and must tidy up before it is cancelled: meanwhile asynchronous cancellation too
+// waits for its thread_test_cancel().
 class CancelScope {
  public:
   CancelScope() : g_(getg()) {

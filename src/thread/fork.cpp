@@ -23,13 +23,16 @@
 #include <sys/prctl.h>
 
 #include "base/host.h"
+#include "net/descriptor.h"
 #include "net/poller.h"
 #include "park/park.h"
 #include "sched/internal.h"
+#include "sched/tids.h"
 #include "sync/hooks.h"
 #include "tcb/tcb.h"
 #include "thread/ident.h"
-#include "thread/signal.h"
+#include "trace/page.h"
+#include "trace/timeline.h"
 
 namespace goshim {
 namespace {
@@ -55,6 +58,7 @@ std::atomic<Foreign*> foreigners{nullptr};  // pushed by CAS, never taken off
 }  // namespace
 
 void fork_prepare() {
+  records_shared();
   if (!getg()) return;
   preempt_off();
   region_enter(RegionClass::Long);
@@ -67,17 +71,22 @@ void fork_parent() {
 }
 
 bool fork_child() {
+  once_after_fork_child();
+  mutex_after_fork_child();
   if (!runtime_started) return false;
   G* g = goshim_tls.owner;  // in a child of vfork that forks, too
   runtime_started = false;
+  timeline_switch.on.store(false, std::memory_order_relaxed);  // it is already: T2 in trace/timeline.h
   sched.survivor = g;
   sched.first_id = sched.ids.load(std::memory_order_relaxed);
-  sched.gs_live.store(1, std::memory_order_relaxed);
+  live_reset();
   park_after_fork_child();
   tcb::after_fork_child(arch::thread_pointer());
   sysmon_after_fork_child();
+  poller_after_fork_child();
+  page_after_fork_child();
+  records_after_fork_child();
   signal_after_fork_child(g);
-  sync_after_fork_child();
   ident_after_fork_child();
   foreigners.store(nullptr, std::memory_order_relaxed);
   tcb::set_tid(arch::thread_pointer(), sys::gettid());  // a raw fork has not done that
@@ -96,6 +105,7 @@ bool fork_child() {
 }
 
 bool hide_caller() {
+  records_shared();
   if (!getg()) return false;
   preempt_off();
   region_enter(RegionClass::Long);
@@ -117,9 +127,14 @@ void become_hidden_caller() {
 // The M is kept by the lock, not by the region alone: a malloc that the program brings along may park, which leaves the
 // region.
 NativeState::NativeState() : g_(getg()) {
+  records_shared();
   if (!g_) return;
   lock_os_thread();
   region_enter(RegionClass::Long);
+  // A preemption signal that is on its way when the program is replaced would end the new one: no more are sent, and
+  // one that was has come.
+  std::atomic<bool>& sent = g_->m.load(std::memory_order_relaxed)->preempt_sent;
+  while (sent.exchange(true, std::memory_order_seq_cst)) sys::sched_yield();
   set_timer_slack(sched.timer_slack);
   m_mask_ = set_kernel_mask(g_->sigmask.load(std::memory_order_relaxed));
 }
@@ -128,8 +143,17 @@ NativeState::~NativeState() {
   if (!g_) return;
   set_kernel_mask(m_mask_);
   set_timer_slack(kMTimerSlack);
+  g_->m.load(std::memory_order_relaxed)->preempt_sent.store(false, std::memory_order_seq_cst);
   region_exit();
   unlock_os_thread();
+}
+
+ExecState::ExecState() {
+  if (g_) handed_ = signals_to_kernel();
+}
+
+ExecState::~ExecState() {
+  if (g_) signals_from_kernel(handed_);
 }
 
 bool fork_left_threads() { return sched.first_id != 0; }
@@ -145,7 +169,7 @@ void fork_rebuild() {
   sched.runq_size.store(0, std::memory_order_relaxed);
   sched.urgent_size.store(0, std::memory_order_relaxed);
   sched.idle_m = nullptr;
-  sched.n_idle_m = 0;
+  sched.n_idle_m.store(0, std::memory_order_relaxed);
   sched.idle_p = nullptr;
   sched.n_idle_p.store(0, std::memory_order_relaxed);
   sched.n_spinning.store(0, std::memory_order_relaxed);
@@ -168,7 +192,7 @@ void fork_rebuild() {
   sched.orphans = orphans;
   sched.all_gs.store(nullptr, std::memory_order_relaxed);
   stack::after_fork_child();
-  poller_after_fork_child();
+  tid_after_fork_child();
   proc_after_fork_child();
   m_after_fork_child();
 }

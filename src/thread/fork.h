@@ -3,6 +3,7 @@
 #pragma once
 
 #include "sched/runtime.h"
+#include "thread/signal.h"
 
 namespace goshim {
 
@@ -31,9 +32,23 @@ class NativeState {
   NativeState(const NativeState&) = delete;
   NativeState& operator=(const NativeState&) = delete;
 
- private:
+ protected:
   G* g_;
+
+ private:
   uint64_t m_mask_ = 0;
+};
+
+// The same around exec, which keeps pending signals too.
+class ExecState : NativeState {
+ public:
+  ExecState();
+  ~ExecState();
+  ExecState(const ExecState&) = delete;
+  ExecState& operator=(const ExecState&) = delete;
+
+ private:
+  HandedSignals handed_{};
 };
 
 // True for a thread of the parent process that the fork left behind: it counts as ended.

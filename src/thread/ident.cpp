@@ -11,14 +11,15 @@
 #include "base/file.h"
 #include "base/print.h"
 #include "base/slab.h"
+#include "sched/cputime.h"
 #include "sched/internal.h"
 #include "sched/sched.h"
 #include "thread/signal.h"
+#include "trace/timeline.h"
 
 namespace goshim {
 namespace {
 
-constexpr int kFirstVirtualTid = 1 << 23;
 constexpr size_t kCpuBytes = 1024;  // the largest set of processors that Linux is built for
 constexpr size_t kNameSize = 16;
 
@@ -223,6 +224,10 @@ int kernel_tid(int tid) {
   return m ? m->tid : sched.pid;
 }
 
+clockid_t kernel_clock(clockid_t clock) {
+  return is_cpu_clock(clock) && runtime_started ? cpu_clock(kernel_tid(cpu_clock_tid(clock))) : clock;
+}
+
 bool translate_task_path(const char* path, char* buf, size_t size) {
   const char* at = path;
   if (!skip(&at, "/proc/")) return false;
@@ -261,6 +266,7 @@ void name_set(G* g, const char* name) {
   NoPreempt off;
   LockGuard guard(lock);
   std::memcpy(g->name, padded, kNameSize);
+  timeline_name(g);
 }
 
 void name_get(G* g, char* name) {
@@ -293,11 +299,14 @@ int cpus_check(size_t size, const void* cpus) {
 }
 
 long cpus_get(G* g, size_t size, void* cpus) {
+  // How much the kernel wants room for, and gives, is its own affair: the number of processors there can be.
+  long n = sys::call(SYS_sched_getaffinity, 0, size, cpus);
+  if (n < 0 || g == getg()) return n;
   Values v;
   values_of(g, kCpus, &v);
-  if (size < v.cpus_size || size % sizeof(long) != 0) return -EINVAL;
-  std::memcpy(cpus, v.cpus, v.cpus_size);
-  return static_cast<long>(v.cpus_size);
+  std::memset(cpus, 0, static_cast<size_t>(n));
+  std::memcpy(cpus, v.cpus, static_cast<size_t>(n) < v.cpus_size ? static_cast<size_t>(n) : v.cpus_size);
+  return n;
 }
 
 int policy_set(G* g, int policy, int priority) {
@@ -320,6 +329,64 @@ void policy_get(G* g, int* policy, int* priority) {
   values_of(g, kPolicy, &v);
   *policy = v.policy;
   *priority = v.priority;
+}
+
+// ---- priority ceilings ----
+
+namespace {
+
+// The calling thread's; all zero while it is not raised.
+struct Raised {
+  int by;  // the priority it is raised to
+  int policy;
+  int priority;  // its own
+};
+__thread Raised raised;
+
+int set_own_policy(int policy, int priority) {
+  Values v;
+  v.policy = policy;
+  v.priority = priority;
+  if (getg()) return change_self(kPolicy, v);
+  long r = write_value(0, kPolicy, v);
+  return r < 0 ? static_cast<int>(-r) : 0;
+}
+
+int larger(int a, int b) { return a > b ? a : b; }
+
+}  // namespace
+
+bool priority_is_raised() { return raised.by != 0; }
+
+void priority_own_get(int* policy, int* priority) {
+  if (raised.by) {
+    *policy = raised.policy;
+    *priority = raised.priority;
+    return;
+  }
+  Values v;
+  read_values(0, kPolicy, &v);
+  *policy = v.policy;
+  *priority = v.priority;
+}
+
+int priority_raise(int priority) {
+  int by = larger(priority, 0);
+  if (by == raised.by) return 0;
+  int policy;
+  int own;
+  priority_own_get(&policy, &own);
+  if (larger(own, by) != larger(own, raised.by)) {
+    if (int error = set_own_policy(policy, larger(own, by))) return error;
+  }
+  raised = by ? Raised{by, policy, own} : Raised{};
+  return 0;
+}
+
+int priority_own_set(int policy, int priority) {
+  int error = set_own_policy(policy, larger(priority, raised.by));
+  if (!error && raised.by) raised = {raised.by, policy, priority};
+  return error;
 }
 
 int nice_set(G* g, int nice) {

@@ -12,9 +12,14 @@
 
 namespace goshim {
 
+constexpr int kFirstVirtualTid = 1 << 23;  // ids below are the kernel's
+
 // The kernel thread that stands for a thread id in a system call: the M of a G; other ids are the kernel's own. 0 stays
 // 0; -1 if a virtual id has no thread.
 int kernel_tid(int tid);
+
+// The same for the clock of a thread's CPU time; other clocks stay.
+clockid_t kernel_clock(clockid_t clock);
 
 // If path leads into /proc by a virtual thread id, writes the path that the kernel knows to buf.
 constexpr size_t kTaskPathMax = 128;  // longer ones are not translated: the kernel has none
@@ -32,6 +37,17 @@ int cpus_check(size_t size, const void* cpus);  // what cpus_set would give
 int policy_set(G* g, int policy, int priority);
 int policy_check(int policy, int priority);
 void policy_get(G* g, int* policy, int* priority);
+
+// Priority-ceiling mutexes raise the thread that holds them, as libc does it. Any thread, on itself.
+//   priority_raise    to at least this priority; -1 takes that back. An error number: the kernel may refuse it, and
+//   does
+//                     for policies without priorities
+//   priority_own_get  policy and priority without that
+//   priority_own_set  changes those; while raised, at least
+bool priority_is_raised();
+int priority_raise(int priority);
+void priority_own_get(int* policy, int* priority);
+int priority_own_set(int policy, int priority);
 
 int nice_set(G* g, int nice);
 int nice_get(G* g);

@@ -1,8 +1,8 @@
 // The life of a thread (see life.h).
 //
-//   L1  The order of the end: program's destructors, robust mutexes, TCB contents, signals, then Exited, then the switch.
-//       After Exited is set a joiner may take the G for dead; what it does with the G's memory waits until the G is off
-//       its stack (G::busy).
+//   L1  The order of the end: program's destructors, robust mutexes, TCB contents, signals, then Exited, then the
+//       switch. After Exited is set a joiner may take the G for dead; what it does with the G's memory waits until the
+//       G is off its stack (G::busy).
 //   L2  Who recycles: the G itself if it was detached when it set Exited, else the joiner or the detacher that comes
 //       later. Exactly one of them sees both bits first.
 #include "thread/life.h"
@@ -23,7 +23,8 @@
 namespace goshim {
 namespace {
 
-// Destructor of each key, null if none. Written by key_created and key_deleted (release), read at thread ends (acquire).
+// Destructor of each key, null if none. Written by key_created and key_deleted (release), read at thread ends
+// (acquire).
 std::atomic<void (*)(void*)> destructors[PTHREAD_KEYS_MAX];
 std::atomic<uint32_t> keys_end{0};  // one above the highest key that ever had a destructor
 
@@ -43,10 +44,16 @@ void run_key_destructors() {
   }
 }
 
-void* run_destructors(void* done) {
-  if (host.call_tls_dtors) host.call_tls_dtors();
+struct Destructors {
+  bool thread_locals;
+  bool done;
+};
+
+void* run_destructors(void* arg) {
+  auto* which = static_cast<Destructors*>(arg);
+  if (which->thread_locals && host.call_tls_dtors) host.call_tls_dtors();
   run_key_destructors();
-  *static_cast<bool*>(done) = true;
+  which->done = true;
   return nullptr;
 }
 
@@ -71,6 +78,17 @@ void key_deleted(pthread_key_t key) {
   if (key < PTHREAD_KEYS_MAX) destructors[key].store(nullptr, std::memory_order_release);
 }
 
+// Where the stack of g begins. Slots lie a multiple of a page apart: if all began at the same place in their pages,
+// their frames would share a few sets of the first-level cache. The shift stays within what the thread's pages have
+// left over.
+static char* first_frame(const G* g) {
+  constexpr size_t kColours = 8;
+  constexpr size_t kStep = 128;
+  constexpr size_t kSmall = 64 << 10;  // such stacks have no room to give away
+  char* top = g->stack.top() - tcb::footprint();
+  return g->stack.size < kSmall ? top : top - g->id % kColours * kStep;
+}
+
 int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*), void* arg) {
   G* g;
   void* top;
@@ -80,7 +98,8 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
     if (error) return error;
   }
   if (attr.user_stack) {
-    // The TCB lives in a small slot of its own, so that nothing of ours is in the program's memory once the G is off it.
+    // The TCB lives in a small slot of its own, so that nothing of ours is in the program's memory once the G is off
+    // it.
     g = g_take(round_up(tcb::footprint(), kPage), 0);
     if (!g) return EAGAIN;
     top = static_cast<char*>(attr.user_stack) + attr.stack_size;
@@ -88,7 +107,7 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   } else {
     g = g_take(attr.stack_size, attr.guard_size);
     if (!g) return EAGAIN;
-    top = g->stack.top() - tcb::footprint();
+    top = first_frame(g);
   }
   g->user_stack = attr.user_stack;
   g->user_stack_size = attr.user_stack ? attr.stack_size : 0;
@@ -104,7 +123,7 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   G* self = getg();
   signal_g_create(g, attr.has_mask ? attr.mask : self ? self->sigmask.load(std::memory_order_relaxed) : 0);
   // Before the G can run: it may be the one that reads *out.
-  *out = reinterpret_cast<pthread_t>(g->tp);
+  *out = tcb::pthread_of(g->tp);
   g_start(g, top, thread_main, g);
   return 0;
 }
@@ -116,11 +135,11 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   signal_g_exit(g);
   preempt_off();
   uint32_t life = g->life.fetch_or(kExited, std::memory_order_acq_rel);  // L1
-  if (life & kJoining) unpark_all(&g->life);
+  if (life & kJoining) unpark_one(&g->life);                             // who joins runs next
   g_exit((life & kDetached) != 0);
 }
 
-[[noreturn]] void thread_finish(void* value) {
+[[noreturn]] void thread_finish(void* value, bool main) {
   G* g = getg();               // null in the child of a fork, where nobody can join
   if (g && g->region_depth) {  // it was unwound out of a function of libc that may block
     g->region_depth = 1;
@@ -128,22 +147,30 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   }
   // A destructor may end the thread once more, by pthread_exit or cancellation: with another result, and the
   // destructors that are left run then.
-  for (bool done = false; !done;) {
+  for (Destructors which{!main, false}; !which.done;) {
     void* result = PTHREAD_CANCELED;
     if (g) g->result = result;
-    host.run_thread(run_destructors, &done, g ? &g->result : &result);
-    if (g && !done) value = g->result;
+    host.run_thread(run_destructors, &which, g ? &g->result : &result);
+    if (g && !which.done) value = g->result;
   }
   if (g) g->result = value;
-  if (!g || sched.gs_live.fetch_sub(1, std::memory_order_acq_rel) == 1) host.exit(0);
+  if (!g || g_ends()) {
+    host.exit(0);
+    __builtin_unreachable();
+  }
   leave(g);
 }
 
 [[noreturn]] void thread_vanish(int status) {
   G* g = getg();
-  while (!g || sched.gs_live.fetch_sub(1, std::memory_order_acq_rel) == 1) sys::call(SYS_exit_group, status);
+  if (!g || g_ends()) {
+    for (;;) sys::call(SYS_exit_group, status);
+  }
   leave(g);
 }
+
+// Nobody will join it any more, and it has ended: its structure waits for another thread.
+static bool is_gone(uint32_t life) { return (life & kExited) && (life & kDetached); }
 
 int thread_join(G* g, void** result, Nanos deadline) {
   if (GOSHIM_UNLIKELY(fork_orphan(g))) {
@@ -163,7 +190,7 @@ int thread_join(G* g, void** result, Nanos deadline) {
   int error = 0;
   do {
     if (life & (kDetached | kJoining)) {
-      error = EINVAL;
+      error = is_gone(life) ? ESRCH : EINVAL;
       break;
     }
   } while (!g->life.compare_exchange_weak(life, life | kJoining, std::memory_order_acq_rel));
@@ -173,6 +200,7 @@ int thread_join(G* g, void** result, Nanos deadline) {
       if (self) self->joining.store(nullptr, std::memory_order_relaxed);
       thread_test_cancel();
     }
+    if (self) run_before_wait(g);
     ParkRequest request{
         .key = &g->life,
         .validate =
@@ -194,6 +222,7 @@ int thread_join(G* g, void** result, Nanos deadline) {
   if (self) self->joining.store(nullptr, std::memory_order_relaxed);
   if (error) return error;
   if (result) *result = g->result;
+  g->life.fetch_or(kDetached, std::memory_order_relaxed);  // gone, for who asks once more
   g_wait_off_stack(g);
   g_release(g);
   return 0;
@@ -203,7 +232,8 @@ int thread_detach(G* g) {
   if (GOSHIM_UNLIKELY(fork_orphan(g))) return 0;
   uint32_t life = g->life.load(std::memory_order_acquire);
   do {
-    if (life & (kDetached | kJoining)) return EINVAL;
+    if (life & kDetached) return is_gone(life) ? ESRCH : EINVAL;
+    if (life & kJoining) return 0;  // it will be joined, as natively
   } while (!g->life.compare_exchange_weak(life, life | kDetached, std::memory_order_acq_rel));
   if (life & kExited) g_release(g);  // L2
   return 0;

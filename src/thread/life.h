@@ -9,6 +9,9 @@ namespace goshim {
 // Bits of G::life. Exited is set once, by the G; Detached by detach or at creation; Joining while a joiner waits.
 enum Life : uint32_t { kExited = 1, kDetached = 2, kJoining = 4 };
 
+// What libc answers with ESRCH until somebody joins it.
+inline bool thread_has_ended(const G* g) { return (g->life.load(std::memory_order_acquire) & kExited) != 0; }
+
 struct ThreadAttr {
   size_t stack_size;           // usable bytes, TCB included
   size_t guard_size;           // 0: no guard
@@ -23,17 +26,19 @@ struct ThreadAttr {
   int priority = 0;
 };
 
-// Makes a thread that runs start(arg). EAGAIN without memory, EINVAL or EPERM for processors or a policy it cannot have. On a G or a foreign thread; preemption on.
+// Makes a thread that runs start(arg). EAGAIN without memory, EINVAL or EPERM for processors or a policy it cannot
+// have. On a G or a foreign thread; preemption on.
 int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*), void* arg);
 
-// Waits for g to end, until deadline (CLOCK_MONOTONIC; kForever none, 0: only asks). EDEADLK, EINVAL, ESRCH, EBUSY (only
-// asked), ETIMEDOUT. A cancellation point unless it only asks.
+// Waits for g to end, until deadline (CLOCK_MONOTONIC; kForever none, 0: only asks). EDEADLK, EINVAL, ESRCH, EBUSY
+// (only asked), ETIMEDOUT. A cancellation point unless it only asks.
 int thread_join(G* g, void** result, Nanos deadline);
 int thread_detach(G* g);
 
 // Ends the calling G: destructors, joiners, and, if it was the last, exit(0). For a thread whose start has returned
-// value or whose stack pthread_exit has unwound to the entry frame.
-[[noreturn]] void thread_finish(void* value);
+// value or whose stack pthread_exit has unwound to the entry frame. main: it is the thread that main() ran on, whose
+// thread_local objects are destroyed by exit() alone.
+[[noreturn]] void thread_finish(void* value, bool main = false);
 // exit(2) of the kernel: ends the calling thread without destructors, the process with this status if it was the last.
 [[noreturn]] void thread_vanish(int status);
 

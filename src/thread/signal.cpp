@@ -1,10 +1,11 @@
 // Signals (see signal.h).
 //
 // Where signals come from. Ms block what is asynchronous; a kernel thread of its own, the receiver, blocks it too and
-// takes what is for the process with rt_sigtimedwait: all signals, apart from ignored ones that no G has ever blocked
-// (it leaves them open, and the kernel discards them), and from those that every G blocks and a signalfd reads (they
-// stay pending in the kernel). So programs change their masks without a word to the kernel. Default actions are taken
-// by dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see signal_open_on_m); the
+// takes what is for the process with rt_sigtimedwait: all signals, apart from those that no G has ever blocked and that
+// are ignored or stop the process (it leaves them open, and the kernel discards them, or stops all threads and knows
+// whether SIGCONT came before or after), and from those that every G blocks and a signalfd reads (they stay pending in
+// the kernel). So programs change their masks without a word to the kernel. Other default actions are taken by
+// dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see signal_open_on_m); the
 // handler there, on_signal or on_fault, puts them where they belong.
 //
 // Where they wait. One list for the process (shared_list), taken from by any G that leaves the signal open; and one for
@@ -14,9 +15,17 @@
 //   S1  A signal is on a list before the kick; the G clears the bits before it looks at the lists.
 //   S2  After the bits are set, a barrier on all processors (membarrier), then the state is read. So a G that the
 //       sender sees Runnable or leaving a wait reads its bits afterwards, in preempt_on().
-//   S3  A G that comes to block a signal, or ends, while the shared list holds one, kicks another G that takes it.
+//   S3  A G that comes to block a signal, or ends, while the shared list holds one, kicks another G that takes it. A G
+//       that ends has no full barrier between its mask and its look at the list: who puts a signal there issues a
+//       membarrier before it chooses a G.
 //   S4  G::sigmask may block more than `counted` says while a handler runs: only signalfd, and a signal that is ignored
 //       and was never blocked otherwise, could tell.
+//   S5  Gs that block nothing are not counted: they are the living ones less masked_gs. They matter to signalfd only:
+//       while there is one, each of them that begins or ends looks what that changes, and who makes the first issues a
+//       membarrier before it counts. A G that blocks something joins both counts under mask_lock: else it would for a
+//       moment seem to block nothing.
+//   S6  What every G blocks and a signalfd reads is on no list. Who puts a signal on one looks at `take` afterwards;
+//       who changes `take` looks at the lists afterwards; either hands it to the kernel.
 //
 // Everything that handlers of the kernel touch is lock-free: items and states come from SafePools, a G's incoming list
 // takes pushes from anywhere. Locks: mask_lock, then shared_lock; none is held while kicking.
@@ -34,8 +43,11 @@
 #include "sched/inject.h"
 #include "sched/internal.h"
 #include "sched/safe_pool.h"
+#include "sched/tids.h"
 #include "thread/cancel.h"
 #include "thread/life.h"
+#include "thread/timer_target.h"
+#include "trace/dump.h"
 
 namespace goshim {
 namespace {
@@ -66,13 +78,18 @@ struct alignas(64) Item {
 // What a G has beyond its mask. Made when first needed, and kept for the Gs that come after in the same structure.
 struct alignas(64) State {
   SafePoolItem pool;
-  std::atomic<Item*> incoming;        // sent to this G, last first; pushed by anyone, taken by the G
-  Item* list;                         // the same, first first; the G's
-  std::atomic<uint64_t> directed;     // signals on the two lists; set by senders, cleared by the G
+  std::atomic<Item*> incoming;  // sent to this G, last first; pushed by anyone, taken with list_lock
+  Lock list_lock;               // taken by the G, and by who discards or hands on what the G was sent
+  Item* list;                   // the same, first first; list_lock
+  // Signals on the two lists; set by senders, cleared with list_lock. May lack one that is on `incoming`.
+  std::atomic<uint64_t> directed;
   std::atomic<uint64_t> waiting_for;  // sigwait's set while it waits; written by the G
   uint64_t counted;                   // the mask as the counters below know it; mask_lock
   stack_t altstack;                   // the G's
   uint32_t ran, hard;                 // HandlerMark; the G's
+  // The mask is lent to a call that waits, and no handler has run since: the first returns to lent_from. The G's.
+  bool lent;
+  uint64_t lent_from;
 };
 
 SafePool items;
@@ -171,18 +188,26 @@ void write_action(int sig, const Action& a) {
 
 // ---- the receiver's sets ----
 
+G* main_g;
 Lock mask_lock;
-std::atomic<int> open_gs{0};             // Gs that block nothing
-int masked_gs;                           // mask_lock: the others
+int masked_gs;                           // mask_lock: Gs that block something
 int blocked_by[kSignals + 1];            // mask_lock: how many of those block it
 int waited_by[kSignals + 1];             // mask_lock: Gs in sigwait for it
 uint64_t waited;                         // mask_lock: the signals for which that is not 0
 uint64_t wanted;                         // mask_lock: signals that some G has blocked or waited for, ever
 std::atomic<uint64_t> by_descriptor{0};  // those that some signalfd reads
 std::atomic<uint64_t> take{0};           // what the receiver waits for; written under mask_lock
-std::atomic<uint64_t> discard{0};        // what it leaves open, for the kernel to discard; written under mask_lock
+std::atomic<uint64_t> kernels{0};        // what it leaves open, for the kernel to act upon; written under mask_lock
 std::atomic<uint32_t> sets_made{0};      // counts changes of the two; written under mask_lock
 std::atomic<uint32_t> sets_known{0};     // the last that the receiver has put into effect; itself
+// Calls of signal_settle(), and how many of them have an answer: what the process was sent before is dispatched.
+std::atomic<uint32_t> settle_asked{0};
+std::atomic<uint32_t> settle_done{0};
+// Callers of signals_to_kernel(), for whom the receiver leaves alone what comes; how often that number has changed, and
+// the last of it that the receiver acts upon.
+std::atomic<uint32_t> holders{0};
+std::atomic<uint32_t> hold_changes{0};
+std::atomic<uint32_t> hold_known{0};
 int receiver_tid;
 
 void kick_receiver() {
@@ -193,32 +218,44 @@ void kick_receiver() {
 // seldom change: what once is taken is taken for good, unless a signalfd wants it.
 uint32_t update_sets() {
   uint64_t to_descriptor = by_descriptor.load(std::memory_order_relaxed) & ~waited;
-  if (to_descriptor && open_gs.load(std::memory_order_seq_cst) != 0) to_descriptor = 0;
+  if (to_descriptor && live() > masked_gs) to_descriptor = 0;  // S5
   for (uint64_t left = to_descriptor; left; left &= left - 1) {
     int sig = __builtin_ctzll(left) + 1;
     if (blocked_by[sig] < masked_gs) to_descriptor &= ~signal_bit(sig);
   }
-  uint64_t now_discarded = ignored.load(std::memory_order_seq_cst) & ~wanted & ~kUnblockable;
-  uint64_t now_taken = ~now_discarded & ~to_descriptor & ~kUnblockable;
-  if (now_taken == take.load(std::memory_order_relaxed) && now_discarded == discard.load(std::memory_order_relaxed)) {
+  uint64_t dump = dump_signal ? signal_bit(dump_signal) : 0;
+  uint64_t now_kernels = ignored.load(std::memory_order_seq_cst);
+  now_kernels |= kStopping & ~handled.load(std::memory_order_seq_cst);
+  now_kernels &= ~wanted & ~kUnblockable & ~dump;
+  if (wanted & kStopping) now_kernels &= ~signal_bit(SIGCONT);  // it takes back what stops: drop_opposite()
+  uint64_t now_taken = ~now_kernels & ~(to_descriptor & ~dump) & ~kUnblockable;
+  if (now_taken == take.load(std::memory_order_relaxed) && now_kernels == kernels.load(std::memory_order_relaxed)) {
     return 0;
   }
   take.store(now_taken, std::memory_order_seq_cst);
-  discard.store(now_discarded, std::memory_order_seq_cst);
+  kernels.store(now_kernels, std::memory_order_seq_cst);
   uint32_t made = sets_made.load(std::memory_order_relaxed) + 1;
   sets_made.store(made, std::memory_order_seq_cst);
   return made;
+}
+
+void blocked_to_kernel();
+
+// Until the receiver, who has been kicked, has stored `wanted` or a later number in *number.
+void await_receiver(std::atomic<uint32_t>* number, uint32_t wanted) {
+  for (;;) {
+    uint32_t known = number->load(std::memory_order_acquire);
+    if (static_cast<int32_t>(known - wanted) >= 0) return;
+    sys::futex_wait(number, known);
+  }
 }
 
 // Without lock. A signal that comes after a program has blocked it must not be discarded, so this waits.
 void publish_sets(uint32_t made) {
   if (made == 0 || !receiver_tid) return;
   kick_receiver();
-  for (;;) {
-    uint32_t known = sets_known.load(std::memory_order_acquire);
-    if (static_cast<int32_t>(known - made) >= 0) return;
-    sys::futex_wait(&sets_known, known);
-  }
+  await_receiver(&sets_known, made);
+  blocked_to_kernel();  // S6
 }
 
 void update_receiver() {
@@ -230,20 +267,15 @@ void update_receiver() {
   publish_sets(made);
 }
 
-// g's mask counts as `mask` from here on; gone: it ends.
+// g's mask counts as `mask` from here on; arrives: g itself does too; gone: it ends.
 void recount(State* state, uint64_t mask, bool arrives, bool gone) {
   uint32_t made;
   {
     LockGuard guard(mask_lock);
+    if (arrives && state != state_if_any(main_g)) g_counts();  // S5
     uint64_t old = arrives ? 0 : state->counted;
-    if (!arrives) {
-      if (old) masked_gs--;
-      else open_gs.fetch_sub(1, std::memory_order_seq_cst);
-    }
-    if (!gone) {
-      if (mask) masked_gs++;
-      else open_gs.fetch_add(1, std::memory_order_seq_cst);
-    }
+    if (old) masked_gs--;
+    if (mask && !gone) masked_gs++;
     uint64_t now = gone ? 0 : mask;
     for (uint64_t differ = old ^ now; differ; differ &= differ - 1) {
       int sig = __builtin_ctzll(differ) + 1;
@@ -262,7 +294,7 @@ Lock shared_lock;
 Item* shared_list;                      // shared_lock: for the process, first first
 std::atomic<uint64_t> shared_bits{0};   // signals on it; written under shared_lock
 std::atomic<Item*> forwarded{nullptr};  // taken by handlers on an M, for the receiver to put on the list
-G* main_g;
+std::atomic<uint64_t> sent_to_gs{0};    // signals that some G has been sent, ever
 std::atomic<G*> last_chosen{nullptr};
 
 void push(std::atomic<Item*>* stack, Item* item) {
@@ -289,7 +321,14 @@ Item* take_all(std::atomic<Item*>* stack) {
   return reversed;
 }
 
+// Whether something may be on a G's lists. What comes later is as if it came after.
+bool any_directed(const State* state) {
+  return state->directed.load(std::memory_order_seq_cst) || state->incoming.load(std::memory_order_seq_cst);
+}
+
 void drop_all(State* state) {
+  if (!any_directed(state)) return;
+  LockGuard guard(state->list_lock);
   for (Item* list : {take_all(&state->incoming), state->list}) {
     while (list) {
       Item* next = list->next;
@@ -301,12 +340,18 @@ void drop_all(State* state) {
   state->directed.store(0, std::memory_order_seq_cst);
 }
 
+// list_lock held.
 void collect(State* state) {
+  if (!state->incoming.load(std::memory_order_seq_cst)) return;
+  uint64_t came = 0;
   for (Item* item = take_all(&state->incoming); item;) {
     Item* next = item->next;
+    came |= signal_bit(item->info.si_signo);
     append(&state->list, item);
     item = next;
   }
+  // Its bit may have gone meanwhile, with an earlier real-time signal of the same number.
+  state->directed.fetch_or(came, std::memory_order_seq_cst);
 }
 
 // The pending signal of `set` that comes first: faults sent by hand, then by number.
@@ -324,28 +369,84 @@ Item* take_from(Item** list, uint64_t set) {
   return item;
 }
 
+// Preemption off, on the G.
+uint64_t directed_to(State* state) {
+  if (state->incoming.load(std::memory_order_seq_cst)) {
+    LockGuard guard(state->list_lock);
+    collect(state);
+  }
+  return state->directed.load(std::memory_order_seq_cst);
+}
+
 uint64_t signals_on(const Item* list) {
   uint64_t set = 0;
   for (; list; list = list->next) set |= signal_bit(list->info.si_signo);
   return set;
 }
 
-// Preemption off, on the G: a signal of `set` that it was sent or may take from the process. The caller owns the item.
-Item* take_pending(State* state, uint64_t set) {
-  if (state) {
-    collect(state);
-    if (Item* item = take_from(&state->list, set)) {
-      if (!(signals_on(state->list) & signal_bit(item->info.si_signo))) {
-        state->directed.fetch_and(~signal_bit(item->info.si_signo), std::memory_order_seq_cst);
-      }
-      return item;
-    }
+// The two kinds of list: a signal of `set`, which the caller then owns, or null. Preemption off.
+Item* take_directed(State* state, uint64_t set) {
+  if (!any_directed(state)) return nullptr;
+  LockGuard guard(state->list_lock);
+  collect(state);
+  Item* item = take_from(&state->list, set);
+  if (item && !(signals_on(state->list) & signal_bit(item->info.si_signo))) {
+    state->directed.fetch_and(~signal_bit(item->info.si_signo), std::memory_order_seq_cst);
   }
+  return item;
+}
+
+Item* take_shared(uint64_t set) {
   if (!(shared_bits.load(std::memory_order_seq_cst) & set)) return nullptr;
   LockGuard guard(shared_lock);
   Item* item = take_from(&shared_list, set);
   shared_bits.store(signals_on(shared_list), std::memory_order_seq_cst);
   return item;
+}
+
+// One that the calling G was sent or may take from the process.
+Item* take_pending(State* state, uint64_t set) {
+  Item* item = state ? take_directed(state, set) : nullptr;
+  return item ? item : take_shared(set);
+}
+
+// Calls use(item) for every signal of `set` that is pending anywhere.
+template <typename Use>
+void take_everywhere(uint64_t set, Use use) {
+  while (Item* item = take_shared(set)) use(item);
+  if (!(sent_to_gs.load(std::memory_order_seq_cst) & set)) return;
+  struct Everywhere {
+    uint64_t set;
+    Use* use;
+  } all{set, &use};
+  for_each_g(
+      [](G* g, void* arg) {
+        auto* a = static_cast<Everywhere*>(arg);
+        State* state = state_if_any(g);
+        while (Item* item = state ? take_directed(state, a->set) : nullptr) (*a->use)(item);
+      },
+      &all);
+}
+
+// A signal of this process's, or one that it has received, to the process in the kernel. Code and sender stay what
+// they were as far as the kernel allows: it keeps to itself codes that are its own, and kill()'s to a process's first
+// thread.
+long queue_to_process(siginfo_t info) {
+  long r = sys::call(SYS_rt_sigqueueinfo, sched.pid, info.si_signo, &info);
+  if (r != -EPERM) return r;
+  info.si_code = SI_QUEUE;
+  return sys::call(SYS_rt_sigqueueinfo, sched.pid, info.si_signo, &info);
+}
+
+// S6. Preemption off, no lock held.
+void blocked_to_kernel() {
+  uint64_t theirs = by_descriptor.load(std::memory_order_seq_cst) & ~take.load(std::memory_order_seq_cst) &
+                    ~kernels.load(std::memory_order_seq_cst);
+  if (GOSHIM_LIKELY(theirs == 0)) return;
+  take_everywhere(theirs, [](Item* item) {
+    queue_to_process(item->info);
+    items.release(item);
+  });
 }
 
 // ---- kicks ----
@@ -421,12 +522,17 @@ void put_shared(Item* item) {
     }
   }
   if (twice) items.release(item);
+  sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);                              // S3
+  if (GOSHIM_UNLIKELY(by_descriptor.load(std::memory_order_relaxed) & bit)) blocked_to_kernel();  // S6
   kick_for_shared(bit, nullptr);
 }
 
 // Puts a signal on g's own list; false if one is there already. Lock-free.
 bool put_directed(State* state, Item* item) {
   uint64_t bit = signal_bit(item->info.si_signo);
+  if (GOSHIM_UNLIKELY(!(sent_to_gs.load(std::memory_order_relaxed) & bit))) {
+    sent_to_gs.fetch_or(bit, std::memory_order_seq_cst);
+  }
   uint64_t before = state->directed.fetch_or(bit, std::memory_order_seq_cst);
   if (before & bit & kStandard) {
     items.release(item);
@@ -455,14 +561,26 @@ void default_action(int sig) {
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
 }
 
+// What stops the process takes back what lets it go on, and the other way round, whatever becomes of the signal.
+void drop_opposite(uint64_t bit) {
+  uint64_t opposite = bit == signal_bit(SIGCONT) ? kStopping : bit & kStopping ? signal_bit(SIGCONT) : 0;
+  if (opposite) take_everywhere(opposite, [](Item* item) { items.release(item); });
+}
+
 // A signal for the process: to the list, or its default action if that is due in the G that would take it.
 void dispatch(Item* item) {
   int sig = item->info.si_signo;
   uint64_t bit = signal_bit(sig);
+  if (GOSHIM_UNLIKELY(sig == dump_signal)) {
+    items.release(item);
+    dump_request();
+    return;
+  }
+  drop_opposite(bit);
   if (!(handled.load(std::memory_order_seq_cst) & bit)) {
+    // One chosen because it waits for the signal blocks it, and goes on doing so when it waits no more.
     G* g = choose(sig, nullptr);
-    State* state = g ? state_if_any(g) : nullptr;
-    if (g && !(state && (state->waiting_for.load(std::memory_order_seq_cst) & bit))) {
+    if (g && !(g->sigmask.load(std::memory_order_seq_cst) & bit)) {
       items.release(item);
       if (!(ignored.load(std::memory_order_seq_cst) & bit)) default_action(sig);
       return;
@@ -473,25 +591,52 @@ void dispatch(Item* item) {
 
 // ---- the receiver ----
 
+void received(siginfo_t info) {
+  // A SIGCONT that is pending has come after the signal that stops, and takes it back: the kernel has dropped others.
+  uint64_t on = signal_bit(SIGCONT);
+  timespec none{};
+  if (signal_bit(info.si_signo) & kStopping) sys::call(SYS_rt_sigtimedwait, &on, &info, &none, sizeof on);
+  G* target = nullptr;
+  if (timer_target_of(info, main_g, &target)) {
+    if (target) signal_send(target, info);
+  } else if (Item* item = new_item(info)) {
+    dispatch(item);
+  }
+}
+
 void receiver_main(void*) {
   getg()->m.load(std::memory_order_relaxed)->urgent = true;  // signals do not wait for others' slices to end
   for (;;) {
     uint32_t made = sets_made.load(std::memory_order_seq_cst);
     uint64_t set = take.load(std::memory_order_seq_cst) | signal_bit(kKick);
     // 33 is libc's set*id(), which waits for every kernel thread (tcb/setxid.cpp).
-    uint64_t mask = ~(discard.load(std::memory_order_seq_cst) | signal_bit(33));
+    uint64_t mask = ~(kernels.load(std::memory_order_seq_cst) | signal_bit(33));
     sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
     sets_known.store(made, std::memory_order_release);
     sys::futex_wake(&sets_known, INT32_MAX);
-    siginfo_t info;
-    long sig = sys::call(SYS_rt_sigtimedwait, &set, &info, nullptr, sizeof set);
     for (Item* item = take_all(&forwarded); item;) {
       Item* next = item->next;
       dispatch(item);
       item = next;
     }
-    if (sig <= 0 || sig == kKick) continue;
-    if (Item* item = new_item(info)) dispatch(item);
+    uint32_t changes = hold_changes.load(std::memory_order_seq_cst);
+    if (holders.load(std::memory_order_seq_cst) != 0) {
+      hold_known.store(changes, std::memory_order_release);
+      sys::futex_wake(&hold_known, INT32_MAX);
+      sys::futex_wait(&hold_changes, changes);
+      continue;
+    }
+    siginfo_t info;
+    uint32_t asked = settle_asked.load(std::memory_order_seq_cst);
+    if (asked != settle_done.load(std::memory_order_relaxed)) {
+      uint64_t others = set & ~signal_bit(kKick);  // a further kick may be a further question
+      timespec none{};
+      while (sys::call(SYS_rt_sigtimedwait, &others, &info, &none, sizeof others) > 0) received(info);
+      settle_done.store(asked, std::memory_order_release);
+      sys::futex_wake(&settle_done, INT32_MAX);
+    }
+    long sig = sys::call(SYS_rt_sigtimedwait, &set, &info, nullptr, sizeof set);
+    if (sig > 0 && sig != kKick) received(info);
   }
 }
 
@@ -513,6 +658,12 @@ void on_signal(int sig, void* raw, void* uc) {
   auto* info = static_cast<siginfo_t*>(raw);
   G* g = getg();
   if (!g) {
+    run_on_foreign(sig, info, uc);
+    return;
+  }
+  // abort() inside a function of libc that must not be interrupted (set*id() that has worked for some threads only)
+  // does not wait.
+  if (GOSHIM_UNLIKELY(sig == SIGABRT && info->si_code == SI_TKILL && goshim_tls.nopreempt != 0)) {
     run_on_foreign(sig, info, uc);
     return;
   }
@@ -543,6 +694,18 @@ void default_action_for_fault(int sig) {
   arch::install_handler(sig, as_kernel_handler(as_pointer(SIG_DFL)), 0, 0);
 }
 
+// True if a fault at addr means that g has used up its stack. Under main's, which the kernel lets grow up to a limit,
+// is no guard but the gap that it keeps free below.
+bool overflows(const G* g, const void* addr, const void* uc) {
+  if (stack::in_guard(g->stack, addr)) return true;
+  if (g != main_g || g->stack.guard != 0) return false;
+  constexpr uintptr_t kGap = 1 << 20;
+  auto at = reinterpret_cast<uintptr_t>(addr);
+  auto base = reinterpret_cast<uintptr_t>(g->stack.base);
+  uintptr_t sp = arch::sp_of(uc);
+  return at - (base - kGap) < kGap + 2 * kPage && sp - (base - kGap) < 2 * kGap;
+}
+
 void on_fault(int sig, void* raw, void* uc) {
   auto* info = static_cast<siginfo_t*>(raw);
   if (info->si_code <= 0) {  // sent by hand
@@ -568,7 +731,7 @@ void on_fault(int sig, void* raw, void* uc) {
       !signal_on_altstack(g, arch::sp_of(uc))) {
     top = static_cast<char*>(state->altstack.ss_sp) + state->altstack.ss_size;
   }
-  bool overflow = (signal_bit(sig) & kWatched) && stack::in_guard(g->stack, info->si_addr);
+  bool overflow = (signal_bit(sig) & kWatched) && overflows(g, info->si_addr, uc);
   if (overflow && !(takes_it && top)) {
     takes_it = false;
     char name[sizeof g->name] = {};
@@ -598,7 +761,7 @@ void set_own_mask(G* g, uint64_t mask) {
   if (!opened) return;
   State* state = state_if_any(g);
   uint64_t waiting = shared_bits.load(std::memory_order_seq_cst);
-  if (state) waiting |= state->directed.load(std::memory_order_seq_cst);
+  if (state) waiting |= directed_to(state);
   if (waiting & opened) kick(g);
 }
 
@@ -627,9 +790,10 @@ bool on_stack(const stack_t& stack, uintptr_t sp) {
 }
 
 // One handler, on the G. Preemption off; on with the counter lowered once, while the handler runs.
-GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const siginfo_t& info, void* area,
-                                 uint64_t mask_after) {
+GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const siginfo_t& info, void* area) {
   Call call;
+  uint64_t mask_after = state->lent ? state->lent_from : g->sigmask.load(std::memory_order_relaxed);
+  state->lent = false;
   call.handler = reinterpret_cast<Handler>(a.handler);
   call.info = info;
   state->ran++;
@@ -639,7 +803,7 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
   }
   std::memset(&call.uc, 0, offsetof(ucontext_t, uc_mcontext));
   if (area) arch::saved_to_ucontext(area, &call.uc);
-  else arch::capture_ucontext(&call.uc);
+  else arch::goshim_capture_ucontext(&call.uc);
   std::memset(&call.uc.uc_sigmask, 0, sizeof call.uc.uc_sigmask);
   std::memcpy(&call.uc.uc_sigmask, &mask_after, sizeof mask_after);
   auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
@@ -648,6 +812,8 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
   if (already) call.uc.uc_stack.ss_flags |= SS_ONSTACK;
   int sig = info.si_signo;
   set_own_mask(g, g->sigmask.load(std::memory_order_relaxed) | a.mask | (a.flags & SA_NODEFER ? 0 : signal_bit(sig)));
+  // What else is open comes on top of this handler, as natively: preempt_on() runs it.
+  if ((shared_bits.load(std::memory_order_seq_cst) | directed_to(state)) & open_in(g)) kick(g);
   CancelLimits limits = cancel_lift_limits(g);
   preempt_on();
   if ((a.flags & SA_ONSTACK) && !(state->altstack.ss_flags & SS_DISABLE) && !already) {
@@ -683,8 +849,8 @@ Action take_action(int sig) {
   return a;
 }
 
-// Runs what is pending and open; the mask is mask_after when the last handler has returned.
-void run_open(G* g, void* area, uint64_t mask_after) {
+// Runs what is pending and open.
+void run_open(G* g, void* area) {
   for (;;) {
     State* state = state_if_any(g);
     uint64_t open = ~g->sigmask.load(std::memory_order_relaxed);
@@ -701,7 +867,7 @@ void run_open(G* g, void* area, uint64_t mask_after) {
     }
     state = state_of(g);
     if (!state) fatal("signals: no memory");
-    run_handler(g, state, a, info, area, mask_after);
+    run_handler(g, state, a, info, area);
     if (!getg()) return;
   }
 }
@@ -712,6 +878,21 @@ bool valid(int sig) { return sig >= 1 && sig <= kSignals && !(signal_bit(sig) & 
 
 // ---- start, threads, fork ----
 
+// What main blocks and was sent before there were Gs waits in the kernel for its kernel thread, on which others will
+// run.
+static void take_over_pending(G* main, uint64_t mask) {
+  siginfo_t info{};
+  timespec none{};
+  for (long sig; (sig = sys::call(SYS_rt_sigtimedwait, &mask, &info, &none, sizeof mask)) > 0;) {
+    info.si_signo = static_cast<int>(sig);
+    Item* item = new_item(info);
+    State* state = item ? state_of(main) : nullptr;
+    if (!state) fatal("signals: no memory");
+    if (info.si_code == SI_TKILL || (signal_bit(info.si_signo) & kByCaller)) put_directed(state, item);
+    else dispatch(item);
+  }
+}
+
 void signal_init(G* main) {
   if (!pools_ready) {
     items.init(sizeof(Item));
@@ -721,12 +902,7 @@ void signal_init(G* main) {
   main_g = main;
   last_chosen.store(nullptr, std::memory_order_relaxed);
   receiver_tid = 0;
-  struct {
-    void* handler;
-    unsigned long flags;
-    void* restorer;
-    uint64_t mask;
-  } kernel;
+  arch::KernelAction kernel{};
   for (int sig = 1; sig <= kSignals; sig++) {
     if (signal_bit(sig) & kUnblockable) continue;
     if (sys::call(SYS_rt_sigaction, sig, nullptr, &kernel, sizeof kernel.mask) != 0) continue;
@@ -738,6 +914,7 @@ void signal_init(G* main) {
   uint64_t mask = 0;
   sys::call(SYS_rt_sigprocmask, SIG_BLOCK, nullptr, &mask, sizeof mask);
   signal_g_create(main, mask & ~kUnblockable);
+  take_over_pending(main, mask & ~kUnblockable);
   stack_t stack{};
   sys::call(SYS_sigaltstack, nullptr, &stack);
   if (stack.ss_flags & SS_DISABLE) return;
@@ -750,6 +927,8 @@ void signal_init(G* main) {
 void signal_start() {
   update_receiver();
   if (!helper_thread_start(receiver_main, nullptr, &receiver_tid)) fatal("cannot start a kernel thread");
+  NoPreempt guard;
+  blocked_to_kernel();  // what main was sent before
 }
 
 void signal_g_create(G* g, uint64_t mask) {
@@ -759,23 +938,28 @@ void signal_g_create(G* g, uint64_t mask) {
   if (state) {
     drop_all(state);  // sent to the G that was here before, when it had ended
     state->waiting_for.store(0, std::memory_order_relaxed);
+    state->lent = false;
     state->altstack = {};
     state->altstack.ss_flags = SS_DISABLE;
   }
-  g->sigmask.store(mask, std::memory_order_seq_cst);
-  if (mask && state) recount(state, mask, true, false);
-  else open_gs.fetch_add(1, std::memory_order_seq_cst);
+  g->sigmask.store(mask, std::memory_order_relaxed);  // published with the G's status
+  if (mask && state) {
+    recount(state, mask, true, false);
+    return;
+  }
+  if (g != main_g) g_counts();  // main counts from the start
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (GOSHIM_UNLIKELY(by_descriptor.load(std::memory_order_relaxed) != 0)) update_receiver();  // S5
 }
 
 void signal_g_exit(G* g) {
   NoPreempt guard;
   State* state = state_if_any(g);
-  uint64_t mask = g->sigmask.exchange(~UINT64_C(0), std::memory_order_seq_cst);
-  if (state && state->counted) {
-    recount(state, 0, false, true);
-  } else if (open_gs.fetch_sub(1, std::memory_order_seq_cst) == 1) {
-    update_receiver();
-  }
+  uint64_t mask = g->sigmask.load(std::memory_order_relaxed);
+  g->sigmask.store(~UINT64_C(0), std::memory_order_release);  // S3
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (state && state->counted) recount(state, 0, false, true);
+  else if (GOSHIM_UNLIKELY(by_descriptor.load(std::memory_order_relaxed) != 0)) update_receiver();  // S5
   if (state) drop_all(state);
   kick_for_shared(~mask, g);  // S3
   inject_g_exit(g);
@@ -791,22 +975,24 @@ void signal_after_fork_child(G* survivor) {
   action_lock.reset();
   mask_lock.reset();
   shared_lock.reset();
-  open_gs.store(0, std::memory_order_relaxed);
   masked_gs = 0;
   std::memset(blocked_by, 0, sizeof blocked_by);
   std::memset(waited_by, 0, sizeof waited_by);
   waited = wanted = 0;
   take.store(0, std::memory_order_relaxed);
-  discard.store(0, std::memory_order_relaxed);
+  kernels.store(0, std::memory_order_relaxed);
   shared_list = nullptr;  // a child has no pending signals
   shared_bits.store(0, std::memory_order_relaxed);
   forwarded.store(nullptr, std::memory_order_relaxed);
+  holders.store(0, std::memory_order_relaxed);
+  timer_target_after_fork_child();
   stack_t stack{};
   stack.ss_flags = SS_DISABLE;
   State* state = survivor ? state_if_any(survivor) : nullptr;
   if (state) {
     stack = state->altstack;
     state->incoming.store(nullptr, std::memory_order_relaxed);
+    state->list_lock.reset();
     state->list = nullptr;
     state->directed.store(0, std::memory_order_relaxed);
     state->counted = 0;
@@ -816,7 +1002,7 @@ void signal_after_fork_child(G* survivor) {
 
 // ---- running handlers ----
 
-void signals_run(G* g, void* area) { run_open(g, area, g->sigmask.load(std::memory_order_relaxed)); }
+void signals_run(G* g, void* area) { run_open(g, area); }
 
 void signals_run_fault(G* g, void* fault, void* area) {
   auto* item = static_cast<Item*>(fault);
@@ -825,7 +1011,7 @@ void signals_run_fault(G* g, void* fault, void* area) {
   Action a = take_action(info.si_signo);
   State* state = state_of(g);
   if (!state) fatal("signals: no memory");
-  if (is_function(a.handler)) run_handler(g, state, a, info, area, g->sigmask.load(std::memory_order_relaxed));
+  if (is_function(a.handler)) run_handler(g, state, a, info, area);
 }
 
 bool signal_on_altstack(const G* g, uintptr_t sp) {
@@ -870,10 +1056,10 @@ int signal_action(int sig, const struct sigaction* action, struct sigaction* old
   if (action) {
     update_receiver();
     if (ignored.load(std::memory_order_relaxed) & signal_bit(sig)) {
-      // A signal that is ignored is pending no more.
-      LockGuard hold(shared_lock);
-      while (Item* item = take_from(&shared_list, signal_bit(sig))) items.release(item);
-      shared_bits.store(signals_on(shared_list), std::memory_order_seq_cst);
+      // A signal that is ignored is pending no more, for the process or any thread. What the receiver has taken from
+      // the kernel is on the list first.
+      signal_settle(sig);
+      take_everywhere(signal_bit(sig), [](Item* item) { items.release(item); });
     }
   }
   if (old) {
@@ -894,6 +1080,29 @@ uint64_t signal_set_mask(uint64_t mask) {
   return old;
 }
 
+uint64_t signal_lend_mask(uint64_t mask) {
+  NoPreempt guard;
+  G* g = getg();
+  State* state = state_of(g);
+  if (!state) fatal("signals: no memory");
+  uint64_t old = g->sigmask.load(std::memory_order_relaxed);
+  state->lent = true;
+  state->lent_from = old;
+  set_own_mask(g, mask);
+  settle_mask(g);
+  return old;
+}
+
+void signal_return_mask() {
+  NoPreempt guard;
+  G* g = getg();
+  State* state = g ? state_if_any(g) : nullptr;
+  if (!state || !state->lent) return;
+  state->lent = false;
+  set_own_mask(g, state->lent_from);
+  settle_mask(g);
+}
+
 siginfo_t signal_info(int sig, int code) {
   siginfo_t info;
   std::memset(&info, 0, sizeof info);
@@ -904,19 +1113,40 @@ siginfo_t signal_info(int sig, int code) {
   return info;
 }
 
+// A signalfd shows what is pending in the kernel for its reader's kernel thread or for the process; the former changes
+// under a G, so a signal that the G will not take otherwise is left pending for the process.
+static bool for_descriptor(const G* g, int sig) {
+  uint64_t bit = signal_bit(sig);
+  return (by_descriptor.load(std::memory_order_relaxed) & bit) && !(open_in(g) & bit) &&
+         !(take.load(std::memory_order_seq_cst) & bit);
+}
+
 int signal_send(G* g, const siginfo_t& info) {
   int sig = info.si_signo;
   if (sig == 0) return 0;
   if (!valid(sig)) return EINVAL;
-  if (signal_bit(sig) & kUnblockable) return static_cast<int>(-sys::call(SYS_kill, sched.pid, sig));
   NoPreempt guard;
   if (g->life.load(std::memory_order_acquire) & kExited) return 0;
-  if ((ignored.load(std::memory_order_seq_cst) & signal_bit(sig)) && (open_in(g) & signal_bit(sig))) return 0;
+  uint64_t bit = signal_bit(sig);
+  if (bit & kUnblockable) return static_cast<int>(-sys::call(SYS_kill, sched.pid, sig));
+  if ((ignored.load(std::memory_order_seq_cst) & bit) && (open_in(g) & bit)) return 0;
+  // What ends or stops the process does so at once.
+  if (!((handled.load(std::memory_order_seq_cst) | g->sigmask.load(std::memory_order_seq_cst)) & bit)) {
+    State* state = state_if_any(g);
+    if (!state || !(state->waiting_for.load(std::memory_order_seq_cst) & bit)) {
+      default_action(sig);
+      return 0;
+    }
+  }
+  if (GOSHIM_UNLIKELY(for_descriptor(g, sig))) {
+    return static_cast<int>(-queue_to_process(info));
+  }
   State* state = state_of(g);
   Item* item = state ? new_item(info) : nullptr;
   if (!item) return EAGAIN;
   put_directed(state, item);
   if (open_in(g) & signal_bit(sig)) kick(g);
+  else if (GOSHIM_UNLIKELY(for_descriptor(g, sig))) blocked_to_kernel();  // S6
   return 0;
 }
 
@@ -925,7 +1155,8 @@ long signal_send_process(const siginfo_t& info) {
   uint64_t bit = sig >= 1 && sig <= kSignals ? signal_bit(sig) : 0;
   NoPreempt guard;
   // What the receiver would not take is the kernel's affair: no signal at all, SIGKILL, those that go to a signalfd.
-  if (!(bit & take.load(std::memory_order_seq_cst))) {
+  // But the caller does not go on before it is stopped.
+  if (!(bit & (take.load(std::memory_order_seq_cst) | (kernels.load(std::memory_order_seq_cst) & kStopping)))) {
     siginfo_t copy = info;
     return info.si_code == SI_USER ? sys::call(SYS_kill, sched.pid, sig)
                                    : sys::call(SYS_rt_sigqueueinfo, sched.pid, sig, &copy);
@@ -936,9 +1167,21 @@ long signal_send_process(const siginfo_t& info) {
   return 0;
 }
 
+void signal_settle(int sig) {
+  if (sig < 0 || sig > kSignals || !receiver_tid) return;
+  if (sig != 0 && !(take.load(std::memory_order_seq_cst) & signal_bit(sig))) return;
+  NoPreempt guard;
+  uint32_t asked = settle_asked.fetch_add(1, std::memory_order_seq_cst) + 1;
+  kick_receiver();
+  await_receiver(&settle_done, asked);
+}
+
+int signal_receiver() { return receiver_tid; }
+
 void signal_by_descriptor(uint64_t set) {
   by_descriptor.fetch_or(set & ~kUnblockable, std::memory_order_seq_cst);
   if (!getg()) return;
+  sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);  // S5
   NoPreempt guard;
   update_receiver();
 }
@@ -981,6 +1224,11 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
       // What every thread blocked until now waits in the kernel; on an M, which blocks it too, this takes it.
       timespec none{};
       long sig = sys::call(SYS_rt_sigtimedwait, &set, &got, &none, sizeof set);
+      G* target = nullptr;
+      if (sig > 0 && timer_target_of(got, main_g, &target) && target != g) {
+        if (target) signal_send(target, got);
+        continue;
+      }
       if (sig > 0) {
         result = static_cast<int>(sig);
         break;
@@ -995,8 +1243,8 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
       request.key = state;
       request.validate = [](void* ctx) {
         auto* w = static_cast<Wanted*>(ctx);
-        return ((w->state->directed.load(std::memory_order_seq_cst) | shared_bits.load(std::memory_order_seq_cst)) &
-                w->set) == 0;
+        uint64_t pending = shared_bits.load(std::memory_order_seq_cst) | directed_to(w->state);
+        return (pending & w->set) == 0;
       };
       request.ctx = &wanted;
       request.deadline = deadline;
@@ -1022,20 +1270,72 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
 }
 
 void signal_suspend(uint64_t mask) {
-  G* g = getg();
-  State* state = state_of(g);
   CancelScope scope;
-  HandlerMark mark = handler_mark();
-  uint64_t old = signal_set_mask(mask);
-  while (!handlers_ran(mark) && !cancel_pending()) {
+  HandlerMark before = handler_mark();
+  signal_lend_mask(mask);
+  while (!handlers_ran(before) && !cancel_pending()) {
     ParkRequest request{};
-    request.key = g;
+    request.key = getg();
     request.validate = [](void*) { return true; };
     request.reason = WaitReason::Signal;
     request.interruptible = true;
-    if (state) park(request);
+    park(request);
   }
-  signal_set_mask(old);
+  signal_return_mask();
+}
+
+// One signal to the calling kernel thread, which blocks it: as it was, as far as the kernel allows
+// (queue_to_process()).
+static void queue_to_self(siginfo_t info) {
+  int tid = sys::gettid();
+  if (sys::call(SYS_rt_tgsigqueueinfo, sched.pid, tid, info.si_signo, &info) != -EPERM) return;
+  if (info.si_code == SI_TKILL && info.si_pid == sched.pid) {
+    sys::tgkill(sched.pid, tid, info.si_signo);
+    return;
+  }
+  info.si_code = SI_QUEUE;
+  sys::call(SYS_rt_tgsigqueueinfo, sched.pid, tid, info.si_signo, &info);
+}
+
+HandedSignals signals_to_kernel() {
+  NoPreempt guard;
+  G* g = getg();
+  holders.fetch_add(1, std::memory_order_seq_cst);
+  uint32_t change = hold_changes.fetch_add(1, std::memory_order_seq_cst) + 1;
+  kick_receiver();
+  sys::futex_wake(&hold_changes, 1);
+  await_receiver(&hold_known, change);
+  Item* own = nullptr;
+  Item* shared = nullptr;
+  uint64_t blocked = g->sigmask.load(std::memory_order_relaxed);
+  State* state = state_if_any(g);
+  while (Item* item = state ? take_directed(state, blocked) : nullptr) append(&own, item);
+  while (Item* item = take_shared(blocked)) append(&shared, item);
+  for (Item* list : {own, shared}) {
+    for (; list; list = list->next) queue_to_self(list->info);
+  }
+  return {own, shared};
+}
+
+void signals_from_kernel(const HandedSignals& handed) {
+  NoPreempt guard;
+  State* state = state_if_any(getg());
+  for (bool directed : {true, false}) {
+    for (auto* item = static_cast<Item*>(directed ? handed.own : handed.shared); item;) {
+      Item* next = item->next;
+      // What the kernel thread was sent comes before what the process was: it is this one.
+      uint64_t bit = signal_bit(item->info.si_signo);
+      siginfo_t info;
+      timespec none{};
+      sys::call(SYS_rt_sigtimedwait, &bit, &info, &none, sizeof bit);
+      if (directed) put_directed(state, item);
+      else put_shared(item);
+      item = next;
+    }
+  }
+  holders.fetch_sub(1, std::memory_order_seq_cst);
+  hold_changes.fetch_add(1, std::memory_order_seq_cst);
+  sys::futex_wake(&hold_changes, 1);
 }
 
 uint64_t signal_pending() {
@@ -1044,8 +1344,23 @@ uint64_t signal_pending() {
   uint64_t set = 0;
   sys::call(SYS_rt_sigpending, &set, sizeof set);
   set |= shared_bits.load(std::memory_order_seq_cst);
-  if (State* state = state_if_any(g)) set |= state->directed.load(std::memory_order_seq_cst);
+  if (State* state = state_if_any(g)) set |= directed_to(state);
   return set & g->sigmask.load(std::memory_order_relaxed);
+}
+
+TerminalCall::TerminalCall() {
+  G* g = getg();
+  if (!g) return;
+  blocked_ = g->sigmask.load(std::memory_order_relaxed) & (signal_bit(SIGTTIN) | signal_bit(SIGTTOU));
+  if (GOSHIM_LIKELY(blocked_ == 0)) return;
+  lock_os_thread();
+  sys::call(SYS_rt_sigprocmask, SIG_BLOCK, &blocked_, nullptr, sizeof blocked_);
+}
+
+TerminalCall::~TerminalCall() {
+  if (GOSHIM_LIKELY(blocked_ == 0) || !getg()) return;
+  sys::call(SYS_rt_sigprocmask, SIG_UNBLOCK, &blocked_, nullptr, sizeof blocked_);
+  unlock_os_thread();
 }
 
 int signal_altstack(const stack_t* stack, stack_t* old) {
@@ -1075,19 +1390,10 @@ int signal_altstack(const stack_t* stack, stack_t* old) {
 
 G* signal_g_of_tid(int tid) {
   NoPreempt guard;
-  struct Search {
-    int tid;
-    G* found;
-  } search{tid, nullptr};
-  for_each_g(
-      [](G* g, void* arg) {
-        auto* s = static_cast<Search*>(arg);
-        if (!s->found && g->tp && g->status.load(std::memory_order_relaxed) != GStatus::Dead &&
-            tls_of(g)->tid == s->tid)
-          s->found = g;
-      },
-      &search);
-  return search.found;
+  if (main_g && tls_of(main_g)->tid == tid) {
+    return main_g->status.load(std::memory_order_acquire) != GStatus::Dead ? main_g : nullptr;
+  }
+  return tid_find(tid);
 }
 
 }  // namespace goshim

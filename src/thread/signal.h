@@ -65,12 +65,23 @@ bool handlers_restart(const HandlerMark& mark);  // every one of them had SA_RES
 int signal_action(int sig, const struct sigaction* action, struct sigaction* old);
 // Sets the calling G's mask, returns the old one; handlers of what becomes open run at once. On a G.
 uint64_t signal_set_mask(uint64_t mask);
+// Sets the mask for a call that waits under it, and returns the old one: the first handler that it lets in returns to
+// the old mask, so that, as natively, no second one comes in that only the new mask lets in. signal_return_mask() ends
+// that if no handler has. On a G.
+uint64_t signal_lend_mask(uint64_t mask);
+void signal_return_mask();
 // What a signal from this process carries (code: SI_USER, SI_TKILL, SI_QUEUE).
 siginfo_t signal_info(int sig, int code);
 // To a thread: pthread_kill and relatives. info: as the handler will see it.
 int signal_send(G* g, const siginfo_t& info);
 // To the process itself; 0 or -errno. The signal has been delivered on return if the calling G takes it.
 long signal_send_process(const siginfo_t& info);
+// On a G that has just made the kernel send sig to the process, or keep a timer from sending more of it (0: any): as
+// natively, what was sent is delivered before the call returns.
+void signal_settle(int sig);
+// The kernel thread that takes signals for the process: what timers send to it goes on to their targets
+// (timer_target.h).
+int signal_receiver();
 // A signalfd for set is about to be made: what every G blocks of it stays pending in the kernel. Any thread.
 void signal_by_descriptor(uint64_t set);
 // Waits for a signal of set: its number, -EAGAIN after deadline (CLOCK_MONOTONIC; 0: only asks), -EINTR. On a G.
@@ -78,6 +89,27 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline);
 // Waits with this mask until a handler has run. On a G.
 void signal_suspend(uint64_t mask);
 uint64_t signal_pending();
+// For exec, on a locked M whose mask in the kernel is the calling G's: gives the kernel what is pending for the process
+// and the calling G and is blocked by the latter, as signals to the kernel thread, and leaves there what comes. Other
+// threads that wait for the receiver do so until all of it has been taken back: exec has failed. On a G.
+struct HandedSignals {
+  void* own;     // the G's
+  void* shared;  // the process's
+};
+HandedSignals signals_to_kernel();
+void signals_from_kernel(const HandedSignals& handed);
+// Stands around a call that acts on a terminal. Who blocks SIGTTIN or SIGTTOU must not be stopped by it, and the kernel
+// looks at the mask of the kernel thread: it is the calling G's there. On a G or not.
+class TerminalCall {
+ public:
+  TerminalCall();
+  ~TerminalCall();
+  TerminalCall(const TerminalCall&) = delete;
+  TerminalCall& operator=(const TerminalCall&) = delete;
+
+ private:
+  uint64_t blocked_ = 0;
+};
 int signal_altstack(const stack_t* stack, stack_t* old);
 // The live G with this virtual thread id, or null.
 G* signal_g_of_tid(int tid);

@@ -1,0 +1,130 @@
+// The file of a timeline (GOSHIM_TRACE): what the library writes and `goshim trace` reads, on one machine.
+//
+//   [header, one page] [names, a hash table by G] [segments ...]
+//
+// A segment holds records of one M, in the order in which they happened. Segments are handed out in a circle; when all
+// are used the oldest is used again, so the file keeps what happened last. Everything is in place when it is written:
+// a file whose program was killed is as good as any other.
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/base.h"
+
+namespace goshim::timeline_file {
+
+constexpr char kMagic[8] = {'g', 'o', 's', 'h', 'i', 'm', 'T', 'L'};
+constexpr uint32_t kVersion = 1;
+constexpr uint32_t kSegmentMagic = 0x5367534d;
+constexpr size_t kSegmentSize = 16 << 10;
+constexpr size_t kLeastSize = 256 << 10;
+
+// What happened. "The G" is the one that the M runs, 0 its g0. The argument:
+enum class Event : uint8_t {
+  None,
+  Start,       // the M runs this G from here on: its id
+  Block,       // the G waits: WaitReason << 56 | address of the object (0: unknown)
+  NotBlocked,  // the G was about to wait, and was made ready before
+  Yield,       // the G gives way to another on this M: that one's id
+  YieldRun,    // the same, and kRunRecords records follow with the ids of who ran next, each by a yield: see Run
+  Stop,        // the G stops and is runnable: a StopReason
+  End,         // the G ends
+  Create,      // the G, or nobody, makes a G: its id
+  Unblock,     // the G, or what the M does between two, makes a G runnable: its id
+  Region,      // the G enters a blocking region: its RegionClass
+  Call,        // the region that was just entered is around this system call: its number
+  RegionExit,  // the G is out of it; its P is the record's, if none Stop follows
+  Retake,      // this P is taken from the G in the kernel that held it: its id, kRetakeUnknown if goshim did not know
+  ProcStart,   // the M has a P
+  ProcStop,    // the M gives its P up
+  Steal,       // Gs are taken from another P: its id << 32 | how many
+  Preempt,     // a G is asked to stop: its id
+  Timer,       // a timer fires
+  Poll,        // the poller had events: how many
+};
+constexpr int kEvents = static_cast<int>(Event::Poll) + 1;
+constexpr uint64_t kRetakeUnknown = uint64_t{1} << 32;
+constexpr int kReasonShift = 56;
+
+enum class StopReason : uint8_t {
+  Preempted,  // its slice is over
+  Yield,      // of its own accord
+  NoP,        // it came back from the kernel, and its P is elsewhere
+};
+
+// Which G, in 32 bits: ids beyond that begin again.
+constexpr uint32_t id_of(uint64_t g) { return static_cast<uint32_t>(g); }
+
+// One event: cycles since the segment's base << 18 | P + 1 (0: none) << 6 | Event; 0 if there is no more.
+struct Record {
+  std::atomic<uint64_t> what;  // written last
+  uint64_t argument;
+};
+constexpr int kEventBits = 6;
+constexpr int kPBits = 12;
+constexpr int kTimeShift = kEventBits + kPBits;
+constexpr uint64_t kTimeLimit = uint64_t{1} << (64 - kTimeShift);
+
+// Reading the clock takes as long as a switch. So yields that follow each other closely share one reading: YieldRun is
+// the first, what comes before the next record of this M lies between the two. Who ran is told by the distance of its
+// id from run_base() of the first one, + 1; 0 ends the list.
+constexpr int kRunRecords = 7;
+constexpr int kRun = kRunRecords * 8;
+struct Run {
+  uint16_t g[kRun];
+};
+static_assert(sizeof(Run) == kRunRecords * sizeof(Record));
+constexpr uint32_t kRunReach = 0xffff;  // distances are below
+constexpr uint32_t run_base(uint32_t first) { return first - kRunReach / 2; }
+
+enum class SegmentState : uint32_t { Free, InUse, Full };
+
+struct alignas(64) Segment {
+  uint32_t magic;
+  std::atomic<SegmentState> state;  // who makes it InUse, by CAS, owns it
+  uint64_t sequence;                // order in which they were handed out
+  uint64_t cycles;                  // base of its records
+  Nanos time;                       // then, of CLOCK_MONOTONIC
+  uint32_t writer;                  // of one M, from 1
+  int32_t tid;                      // its kernel thread
+  uint32_t g;                       // that it ran then; 0: none
+  uint32_t p;                       // its P then, + 1; 0: none
+  uint32_t used;                    // records; this and the next only in a full one
+  uint64_t last;                    // cycles at its last record
+};
+static_assert(sizeof(Segment) == 64);
+constexpr size_t kSegmentRecords = (kSegmentSize - sizeof(Segment)) / sizeof(Record);
+
+struct ClockPair {
+  uint64_t cycles;
+  Nanos time;
+};
+
+struct Header {
+  char magic[8];
+  uint32_t version;
+  uint32_t pid;
+  uint64_t file_size;
+  uint32_t procs;
+  uint32_t names;     // slots of the table behind the header
+  uint64_t segments;  // offset of the first
+  uint64_t n_segments;
+  char program[16];  // its name
+  ClockPair start;
+  // The clocks at some later moment: clocks[which]. Written now and then, and at the end of the program.
+  ClockPair clocks[2];
+  std::atomic<uint32_t> which;
+  std::atomic<uint32_t> stopped;         // the disk is full: nothing was recorded from then on
+  std::atomic<uint64_t> overwritten;     // records of segments that were used again
+  std::atomic<uint64_t> complete_after;  // cycles: when the last of them ended
+  std::atomic<uint64_t> dropped;         // records for which there was no segment
+};
+static_assert(sizeof(Header) <= kPage);
+
+// The name of G g is in slot g % names, unless a G with the same slot was named later.
+struct Name {
+  std::atomic<uint32_t> g;  // 0: none
+  char text[16];
+};
+
+}  // namespace goshim::timeline_file
