@@ -73,7 +73,7 @@ int main(void) {
   CHECK_OK(pthread_attr_getstacksize(&attr, &size));
   CHECK(size >= (size_t)PTHREAD_STACK_MIN);
   CHECK_EQ(pthread_attr_setstacksize(&attr, (size_t)PTHREAD_STACK_MIN - 1), EINVAL);
-  const size_t sizes[] = {(size_t)PTHREAD_STACK_MIN, 100 * 1024 + 123, 64 << 20};
+  const size_t sizes[] = {(size_t)PTHREAD_STACK_MIN, (size_t)PTHREAD_STACK_MIN + 83 * 1024 + 123, 64 << 20};
   for (int i = 0; i < 3; i++) {
     size_t wanted = sizes[i];
     CHECK_OK(pthread_attr_setstacksize(&attr, wanted));

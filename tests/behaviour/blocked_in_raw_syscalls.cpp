@@ -7,14 +7,17 @@
 
 namespace {
 
-long raw(long number, long a, long b, long c, long d) {
+// The number stands in the instruction before, as in most programs: an interruption that is none of the program's can
+// then be undone.
+template <long number>
+long raw(long a, long b, long c, long d) {
 #if defined(__x86_64__)
   long result;
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = 0;
-  asm volatile("syscall"
-               : "=a"(result)
-               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+  asm volatile("movl %[number], %%eax\n\tsyscall"
+               : "=&a"(result)
+               : [number] "i"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
                : "rcx", "r11", "memory");
   return result;
 #elif defined(__aarch64__)
@@ -37,16 +40,16 @@ int main() {
     waiting++;
     if (index % 3 == 2) {
       const timespec step = {0, 20 * 1000 * 1000};
-      while (word == 0) CHECK_EQ(raw(SYS_nanosleep, reinterpret_cast<long>(&step), 0, 0, 0), 0);
+      while (word == 0) CHECK_EQ(raw<SYS_nanosleep>(reinterpret_cast<long>(&step), 0, 0, 0), 0);
     } else {
-      while (word == 0) raw(SYS_futex, reinterpret_cast<long>(&word), FUTEX_WAIT_PRIVATE, 0, 0);
+      while (word == 0) raw<SYS_futex>(reinterpret_cast<long>(&word), FUTEX_WAIT_PRIVATE, 0, 0);
     }
     if (--waiting == 0) word = 0;
   };
   others_go_on(block, [] {
     word = 1;
     // By the same way in: the waiters are in the kernel's queue, not in a library's.
-    raw(SYS_futex, reinterpret_cast<long>(&word), FUTEX_WAKE_PRIVATE, 1000, 0);
+    raw<SYS_futex>(reinterpret_cast<long>(&word), FUTEX_WAKE_PRIVATE, 1000, 0);
   });
   return 0;
 }

@@ -1,5 +1,6 @@
 // Shows that a main that calls pthread_exit leaves the other threads running; that its C++ destructors, cleanup
-// handlers and key destructors run; and that the last thread's end runs atexit handlers and ends the process with status 0.
+// handlers and key destructors run; and that the last thread's end runs atexit handlers and ends the process with
+// status 0.
 #include "check.h"
 
 #include <sys/mman.h>

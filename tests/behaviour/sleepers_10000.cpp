@@ -11,7 +11,7 @@ int main() {
   wake_time = now_ns(CLOCK_MONOTONIC) + 500 * NS_PER_MS;
   pthread_attr_t attr;
   CHECK_OK(pthread_attr_init(&attr));
-  CHECK_OK(pthread_attr_setstacksize(&attr, 64 * 1024));
+  CHECK_OK(pthread_attr_setstacksize(&attr, PTHREAD_STACK_MIN + 48 * 1024));
   pthread_t* threads = new pthread_t[kThreads];
   for (intptr_t i = 0; i < kThreads; i++) {
     CHECK_OK(pthread_create(

@@ -47,7 +47,8 @@ static void* by_recursion(void* arg) {
 }
 
 int main(void) {
-  const size_t sizes[] = {PTHREAD_STACK_MIN + 16 * 1024, 64 * 1024, 1024 * 1024, 0, 32 * 1024 * 1024};
+  const size_t sizes[] = {PTHREAD_STACK_MIN + 16 * 1024, PTHREAD_STACK_MIN + 48 * 1024, 1024 * 1024, 0,
+                          32 * 1024 * 1024};
   for (int round = 0; round < 2; round++) {
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
       pthread_attr_t attr;

@@ -1,8 +1,5 @@
 // Shows that CPU time belongs to threads: it grows by what a thread computes, hardly while it sleeps, never runs
 // backwards over switches, and others can read it by pthread_getcpuclockid; scheduling parameters can be asked.
-//
-// Under goshim these clocks tell the kernel thread's time (docs/limits.md).
-// run: goshim=no
 #include "check.h"
 
 #include <sys/resource.h>

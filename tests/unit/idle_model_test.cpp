@@ -1,5 +1,5 @@
-// The two-sided idle protocol (S1 to S3 in src/sched/proc.cpp) in every interleaving: no G is left in a queue while every
-// M sleeps. Three Ms with a P each: one submits while the others go idle.
+// The two-sided idle protocol (S1 to S3 in src/sched/proc.cpp) in every interleaving: no G is left in a queue while
+// every M sleeps. Three Ms with a P each: one submits while the others go idle.
 #include <gtest/gtest-spi.h>
 
 #include "tests/unit/model.h"

@@ -1,9 +1,9 @@
-// A small explicit-state model checker: threads are programs of atomic steps over one copyable state; every interleaving
-// is explored once per distinct state. For protocols too delicate for stress tests.
+// A small explicit-state model checker: threads are programs of atomic steps over one copyable state; every
+// interleaving is explored once per distinct state. For protocols too delicate for stress tests.
 //
-// A state type S has: `bool step(int thread)`: performs thread's next step and returns true, or returns false and changes
-// nothing if the thread has ended or must wait; `bool done() const`: every thread has ended as it should; `void check() const`:
-// asserts what must hold in every state; and operator<=> (defaulted).
+// A state type S has: `bool step(int thread)`: performs thread's next step and returns true, or returns false and
+// changes nothing if the thread has ended or must wait; `bool done() const`: every thread has ended as it should; `void
+// check() const`: asserts what must hold in every state; and operator<=> (defaulted).
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
-// The mutex's lock word and the parking lot under it (M1 to M3 in src/sync/mutex.h) in every interleaving: lock, unlock,
-// time-outs, hand-over to the starving, and conditions that are signalled, broadcast and moved to the mutex's queue. Never
-// two owners, nobody left asleep, and the word clean when all is over.
+// The mutex's lock word and the parking lot under it (M1 to M3 in src/sync/mutex.h) in every interleaving: lock,
+// unlock, time-outs, hand-over to the starving, and conditions that are signalled, broadcast and moved to the mutex's
+// queue. Never two owners, nobody left asleep, and the word clean when all is over.
 #include <gtest/gtest-spi.h>
 
 #include <array>

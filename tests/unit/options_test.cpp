@@ -79,6 +79,18 @@ TEST(Options, TakeEveryKind) {
   EXPECT_TRUE(p.options.verbose);
 }
 
+TEST(Options, PathsAreKeptAsTheyAre) {
+  EXPECT_STREQ(parse({}).options.trace.text, "");
+  EXPECT_STREQ(parse({"GOSHIM_TRACE=/tmp/a b=c"}).options.trace.text, "/tmp/a b=c");
+  std::string longest(sizeof(Options::Path::text) - 1, 'x');
+  EXPECT_EQ(parse({"GOSHIM_TRACE=" + longest}).options.trace.text, longest);
+  for (const std::string& bad : {std::string(), longest + "x"}) {
+    Parsed p = parse({"GOSHIM_TRACE=" + bad});
+    EXPECT_EQ(p.lines, 1);
+    EXPECT_STREQ(p.options.trace.text, "");
+  }
+}
+
 TEST(Options, BytesHaveUnits) {
   EXPECT_EQ(parse({"GOSHIM_STACK_SIZE=16384"}).options.stack_size, 16384U);
   EXPECT_EQ(parse({"GOSHIM_STACK_SIZE=16K"}).options.stack_size, 16384U);

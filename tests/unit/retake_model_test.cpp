@@ -1,6 +1,6 @@
-// Retaking the P of an M asleep in an unknown call (R1 to R4 in src/sched/sysmon.cpp) in every interleaving, with the M's
-// store buffer: the raised no-preempt counter may become visible after the following load of m->p, and only sysmon's
-// membarrier drains it. The P must never have two owners that both believe in it.
+// Retaking the P of an M asleep in an unknown call (R1 to R4 in src/sched/sysmon.cpp) in every interleaving, with the
+// M's store buffer: the raised no-preempt counter may become visible after the following load of m->p, and only
+// sysmon's membarrier drains it. The P must never have two owners that both believe in it.
 #include <gtest/gtest-spi.h>
 
 #include "tests/unit/model.h"

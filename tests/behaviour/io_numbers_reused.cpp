@@ -1,0 +1,147 @@
+// Shows descriptor numbers that are closed and used again at once by other threads, in every way to close: each user
+// sees the bytes of its own channel only. Among them dup2 over a number that others read from, close_range and
+// closefrom.
+#include "io.h"
+
+#include <dirent.h>
+#include <linux/close_range.h>
+#include <sys/syscall.h>
+
+namespace {
+
+void close_by(unsigned way, int fd) {
+  FILE* stream;
+  switch (way % 6) {
+    case 0: CHECK_SYS(close(fd)); break;
+    case 1: CHECK_SYS(static_cast<int>(syscall(SYS_close, fd))); break;
+    case 2: CHECK_SYS(close_range(static_cast<unsigned>(fd), static_cast<unsigned>(fd), 0)); break;
+    case 3:
+      stream = fdopen(fd, (flags_of(fd) & O_ACCMODE) == O_WRONLY ? "w" : "r");
+      CHECK(stream != nullptr);
+      CHECK_EQ(fclose(stream), 0);
+      break;
+    case 4: {
+      const int null = open("/dev/null", O_RDONLY);
+      CHECK_SYS(dup2(null, fd));
+      CHECK_SYS(close(null));
+      CHECK_SYS(close(fd));
+      break;
+    }
+    default: CHECK_SYS(static_cast<int>(syscall(SYS_close_range, fd, fd, 0)));
+  }
+}
+
+// A channel's short life: made, waited on, used, closed. The numbers of one thread's become another's at once.
+void lives(int index) {
+  for (unsigned i = 0; i < 60; i++) {
+    const unsigned step = i * 7 + static_cast<unsigned>(index);
+    const Channel channel = kStreams[step % 3]();
+    const uint64_t place = static_cast<uint64_t>(index) * 1000 + i;
+    Call reader([channel, place] {
+      char bytes[64];
+      CHECK_EQ(read_fully(channel.in, bytes, sizeof bytes), sizeof bytes);
+      check_stamps(bytes, sizeof bytes, place);
+      // The end.
+      return read(channel.in, bytes, 1);
+    });
+    if (step % 4 == 0) reader.settle();
+    char bytes[64];
+    put_stamps(bytes, sizeof bytes, place);
+    CHECK_EQ(write(channel.out, bytes, 30), 30);
+    if (step % 3 == 0) stir(step);
+    CHECK_EQ(write(channel.out, bytes + 30, 34), 34);
+    close_by(step, channel.out);
+    CHECK_EQ(reader.result(), 0);
+    close_by(step + 1, channel.in);
+    if (step % 8 == 0) {
+      DIR* folder = opendir("/");
+      CHECK(folder != nullptr);
+      CHECK(readdir(folder) != nullptr);
+      CHECK_SYS(closedir(folder));
+    }
+  }
+}
+
+// One number under which the description changes while others read from it: each byte is read by someone, once.
+void changed_over_and_over() {
+  constexpr int kChanges = 40;
+  const int number = fcntl(0, F_DUPFD, 200);
+  CHECK_SYS(number);
+  Channel current = pipe_channel();
+  CHECK_EQ(dup2(current.in, number), number);
+  std::atomic<int> got{0};
+  std::atomic<bool> over{false};
+  pthread_t readers = spawn([&] {
+    parallel(3, [&](int) {
+      char byte;
+      while (!over) {
+        const ssize_t n = read(number, &byte, 1);
+        CHECK_SYS(n);
+        if (n == 1) got++;
+      }
+    });
+  });
+  int written = 0;
+  for (unsigned i = 0; i < kChanges; i++) {
+    const Channel next = kStreams[i % 3]();
+    CHECK_EQ(write(current.out, "ab", 2), 2);
+    written += 2;
+    EVENTUALLY(got == written);
+    CHECK_EQ(dup2(next.in, number), number);
+    CHECK_SYS(close(current.in));
+    // Those who are still with the old one see its end and come over.
+    CHECK_SYS(close(current.out));
+    current = next;
+  }
+  over = true;
+  CHECK_SYS(close(current.out));
+  join(readers);
+  CHECK_EQ(got.load(), written);
+  CHECK_SYS(close(current.in));
+  CHECK_SYS(close(number));
+}
+
+// Many at once, in a process of its own; and only close-on-exec.
+void ranges() {
+  const pid_t child = fork();
+  CHECK_SYS(child);
+  if (child == 0) {
+    Channel channels[20];
+    for (auto& c : channels) c = pipe_channel();
+    Call waits([&] {
+      char byte;
+      return read(channels[0].in, &byte, 1);
+    });
+    waits.settle();
+    CHECK_SYS(close_range(static_cast<unsigned>(channels[5].in), static_cast<unsigned>(channels[9].out), 0));
+    char byte;
+    CHECK_ERRNO(read(channels[7].in, &byte, 1), EBADF);
+    CHECK_SYS(close_range(static_cast<unsigned>(channels[10].in), static_cast<unsigned>(channels[12].out),
+                          CLOSE_RANGE_CLOEXEC));
+    CHECK_EQ(fcntl(channels[11].in, F_GETFD), FD_CLOEXEC);
+    CHECK_EQ(fcntl(channels[13].in, F_GETFD), 0);
+    CHECK_ERRNO(close_range(10, 5, 0), EINVAL);
+    CHECK_ERRNO(close_range(10, 50, 1 << 20), EINVAL);
+    CHECK_EQ(write(channels[0].out, "x", 1), 1);
+    CHECK_EQ(waits.result(), 1);
+    closefrom(channels[0].in);
+    CHECK_ERRNO(read(channels[0].in, &byte, 1), EBADF);
+    // And on with new ones at the same numbers.
+    parallel(6, lives);
+    CHECK_SYS(close_range(3, UINT32_MAX, 0));
+    parallel(6, lives);
+    closefrom(3);
+    parallel(6, lives);
+    _exit(0);
+  }
+  CHECK_EQ(wait_status(child), 0);
+}
+
+}  // namespace
+
+int main() {
+  parallel(8, lives);
+  changed_over_and_over();
+  ranges();
+  return 0;
+}
