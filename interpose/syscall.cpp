@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 
 #include "interpose/calls.h"
+#include "interpose/memory.h"
 #include "interpose/process.h"
 #include "interpose/signal.h"
 #include "interpose/sync.h"
@@ -27,27 +28,6 @@ T* pointer(long x) {
 template <typename R>
 long from_errno(R r) {
   return r == R(-1) ? -errno : static_cast<long>(r);
-}
-long from_errno(void* p) { return p == MAP_FAILED ? -errno : reinterpret_cast<long>(p); }
-
-// Calls of any thread that make or end a mapping. False if nr is none.
-bool as_mapping(long nr, Args a, long* r) {
-  auto* at = pointer<void>(a[0]);
-  auto length = static_cast<size_t>(a[1]);
-  switch (nr) {
-    case SYS_mmap:
-      *r = from_errno(mmap(at, length, static_cast<int>(a[2]), static_cast<int>(a[3]), static_cast<int>(a[4]), a[5]));
-      return true;
-    case SYS_munmap: *r = from_errno(munmap(at, length)); return true;
-    case SYS_mremap:
-      *r = from_errno(mremap(at, length, static_cast<size_t>(a[2]), static_cast<int>(a[3]), pointer<void>(a[4])));
-      return true;
-    case SYS_shmat:
-      *r = from_errno(shmat(static_cast<int>(a[0]), pointer<const void>(a[1]), static_cast<int>(a[2])));
-      return true;
-    case SYS_shmdt: *r = from_errno(shmdt(at)); return true;
-    default: return false;
-  }
 }
 
 // A call that blocks: how long, and what becomes of it when a handler has run. False for other calls.
@@ -285,9 +265,60 @@ long to_kernel(long nr, Args args) {
   return r;
 }
 
+// Calls of as_function() whose functions go on to libc's, or to those of a library that stands before libc.
+bool goes_on_to_libc(long nr) {
+  switch (nr) {
+#ifdef SYS_poll
+    case SYS_dup2:
+    case SYS_open:
+    case SYS_creat:
+#endif
+    case SYS_clock_gettime:
+    case SYS_clock_getres:
+    case SYS_getrusage:
+    case SYS_openat:
+    case SYS_dup:
+    case SYS_dup3:
+    case SYS_close_range:
+    case SYS_fcntl:
+    case SYS_setsockopt:
+    case SYS_ioctl:
+    case SYS_prctl:
+    case SYS_sched_setaffinity:
+    case SYS_sched_setscheduler:
+    case SYS_sched_getscheduler:
+    case SYS_sched_setparam:
+    case SYS_sched_getparam:
+    case SYS_setpriority:
+    case SYS_unshare:
+    case SYS_setns: return true;
+    default: return false;
+  }
+}
+
+// A library that stands before libc may make its functions of system calls by number. Such a call, coming back here
+// from within our own, is for the kernel.
+class Dispatch {
+ public:
+  explicit Dispatch(long nr) : outer_(goshim_tls.dispatched) {
+    if (goes_on_to_libc(nr)) goshim_tls.dispatched = static_cast<int32_t>(nr) + 1;
+  }
+  ~Dispatch() { goshim_tls.dispatched = outer_; }
+  Dispatch(const Dispatch&) = delete;
+  Dispatch& operator=(const Dispatch&) = delete;
+  static bool nested(long nr) { return goshim_tls.dispatched == nr + 1; }
+
+ private:
+  int32_t outer_;
+};
+
 long on_this_g(long nr, Args a) {
   long r;
-  if (as_function(nr, a, &r) || signal_syscall(nr, a, &r)) return r;
+  {
+    Dispatch dispatch(nr);
+    if (as_function(nr, a, &r)) return r;
+  }
+  if (signal_syscall(nr, a, &r)) return r;
   RegionClass c;
   OnHandler rule;
   if (is_blocking(nr, a, &c, &rule)) return blocking_call(c, rule, nr, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -306,8 +337,9 @@ GOSHIM_EXPORT long syscall(long nr, ...) {
   // The words may be waited on by Gs and by foreign threads, which must find each other.
   if (nr == SYS_futex) return answer(futex_call(a[0], a[1], a[2], a[3], a[4], a[5]));
   long r;
-  if (process_syscall(nr, a, &r) || as_mapping(nr, a, &r)) return answer(r);
+  if (process_syscall(nr, a, &r) || mapping_syscall(nr, a, &r)) return answer(r);
   if (!on_g()) return REAL(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+  if (GOSHIM_UNLIKELY(Dispatch::nested(nr))) return answer(sys::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]));
   NoCancelPoint not_one;
   return answer(on_this_g(nr, a));
 }

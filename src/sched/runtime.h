@@ -42,7 +42,8 @@ struct Tls {
   std::atomic<uint32_t> interrupt;
   // Calls that let others run if asked to (give_way()). The G counts, sysmon reads.
   std::atomic<uint32_t> calls;
-  int tid;  // virtual thread id of the G (the pid for the main G); 0 in a foreign thread until asked for
+  int tid;             // virtual thread id of the G (the pid for the main G); 0 in a foreign thread until asked for
+  int32_t dispatched;  // 1 + the number of the syscall(2) that the G is making by a function of libc, or 0; its own
   // What others find by this TCB's pthread_t: g, also while g is hidden from a child of vfork, which runs on this TCB.
   G* owner;
 };
