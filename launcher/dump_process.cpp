@@ -40,6 +40,7 @@ constexpr size_t kMostStack = 256 << 10;  // bytes of a stack that are looked at
 // parent of a vfork) nobody knows when.
 constexpr Nanos kPatience = 10 * goshim::kSecond;
 constexpr Nanos kPatienceWithOthers = goshim::kSecond / 5;
+constexpr unsigned kIoWorker = 0x10;  // PF_IO_WORKER
 constexpr long kMostGs = 50'000'000;  // a list that is longer is broken
 
 Nanos now() {
@@ -151,11 +152,13 @@ bool suspended(Memory* memory, Address sp, Registers* r) {
 
 Address stack_pointer(const Registers& r) { return r.value[kRsp]; }
 
-// Of the flow whose stack it is: in the second half of goshim_switch its argument, which takes effect there.
-Address thread_pointer(const user_regs_struct& u, const goshim::DumpMap& map) {
-  bool in_switch = u.rip >= address(map.switch_middle) && u.rip < address(map.switch_end);
-  return in_switch ? u.rdx : u.fs_base;
+// In the second half of goshim_switch. The stack is the new flow's, and so is the thread pointer at the end of it.
+bool switching(const user_regs_struct& u, const goshim::DumpMap& map) {
+  return u.rip >= address(map.switch_middle) && u.rip < address(map.switch_end);
 }
+
+// Of the flow whose stack it is.
+Address thread_pointer(const KernelThread& k) { return k.switching ? k.registers.rdx : k.registers.fs_base; }
 
 // ---- stopping ----
 
@@ -193,6 +196,7 @@ class Stopped {
   };
   std::string seize(pid_t tid);
   std::string refused(int error) const;
+  bool look_at(pid_t tid, char* state, unsigned* flags) const;
   bool list(std::vector<pid_t>* out) const;
   bool uninterruptible(pid_t tid) const;
   bool wait_for(pid_t tid, State* state);
@@ -206,11 +210,28 @@ Stopped::~Stopped() {
   }
 }
 
+// A kernel thread's state and flags, as /proc has them; false if it is gone.
+bool Stopped::look_at(pid_t tid, char* state, unsigned* flags) const {
+  std::string path = "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(tid) + "/stat";
+  FILE* file = fopen(path.c_str(), "re");
+  if (!file) return false;
+  char text[256] = {};
+  size_t n = fread(text, 1, sizeof text - 1, file);
+  fclose(file);
+  const char* name_end = n ? strrchr(text, ')') : nullptr;  // the name may hold anything
+  return name_end && sscanf(name_end, ") %c %*d %*d %*d %*d %*d %u", state, flags) == 2;
+}
+
+// But for the kernel's own that do the work of an io_uring: they run no code of the process, and have a copy of the
+// thread pointer of who made them.
 bool Stopped::list(std::vector<pid_t>* out) const {
   DIR* folder = opendir(("/proc/" + std::to_string(pid_) + "/task").c_str());
   if (!folder) return false;
   while (dirent* entry = readdir(folder)) {
-    if (pid_t tid = atoi(entry->d_name)) out->push_back(tid);
+    char state;
+    unsigned flags;
+    pid_t tid = atoi(entry->d_name);
+    if (tid != 0 && !(look_at(tid, &state, &flags) && (flags & kIoWorker))) out->push_back(tid);
   }
   closedir(folder);
   return true;
@@ -240,14 +261,9 @@ std::string Stopped::seize(pid_t tid) {
 }
 
 bool Stopped::uninterruptible(pid_t tid) const {
-  std::string path = "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(tid) + "/stat";
-  FILE* file = fopen(path.c_str(), "re");
-  if (!file) return true;
-  char text[256] = {};
-  size_t n = fread(text, 1, sizeof text - 1, file);
-  fclose(file);
-  const char* name_end = n ? strrchr(text, ')') : nullptr;  // the name may hold anything
-  return name_end && strncmp(name_end, ") D", 3) == 0;
+  char state;
+  unsigned flags;
+  return !look_at(tid, &state, &flags) || state == 'D';
 }
 
 bool Stopped::wait_for(pid_t tid, State* state) {
@@ -331,10 +347,11 @@ class Copying {
 };
 
 void Copying::index_kernel_threads() {
-  for (const KernelThread& k : out_->kernel_threads) {
+  for (KernelThread& k : out_->kernel_threads) {
     if (!k.readable) continue;
+    k.switching = switching(k.registers, out_->map);
     by_tid_[k.tid] = &k;
-    by_tp_[thread_pointer(k.registers, out_->map)] = &k;
+    by_tp_[thread_pointer(k)] = &k;
   }
 }
 

@@ -68,7 +68,9 @@ struct KernelThread {
   pid_t tid;
   user_regs_struct registers;
   bool readable;
-  long syscall() const { return static_cast<long>(registers.orig_rax); }  // that it is in, -1 for none
+  bool switching = false;  // within goshim_switch, which may set the thread pointer by a system call
+  // That it is in, -1 for none.
+  long syscall() const { return switching ? -1 : static_cast<long>(registers.orig_rax); }
 };
 
 struct Thread {  // a living G
