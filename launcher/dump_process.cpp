@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -33,6 +34,7 @@ namespace launcher {
 namespace {
 
 constexpr Address kPageSize = goshim::kPage;
+constexpr size_t kBlock = 2 << 20;        // of the copy
 constexpr size_t kAhead = 16;             // pages of a table read at once
 constexpr size_t kOtherStack = 64 << 10;  // of one that is not the G's own
 constexpr size_t kMostStack = 256 << 10;  // bytes of a stack that are looked at
@@ -53,7 +55,22 @@ Nanos now() {
 
 // ---- memory ----
 
-Memory::~Memory() { stop_reading(); }
+Memory::~Memory() {
+  stop_reading();
+  for (unsigned char* block : blocks_) munmap(block, kBlock);
+}
+
+// In large blocks, and large pages if there are any: with a fault for each page the process would stand for long.
+unsigned char* Memory::room(size_t size) {
+  if (left_ < size) {
+    void* block = mmap(nullptr, kBlock, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) return nullptr;
+    madvise(block, kBlock, MADV_HUGEPAGE);
+    blocks_.push_back(static_cast<unsigned char*>(block));
+    left_ = kBlock;
+  }
+  return blocks_.back() + (kBlock - left_);
+}
 
 bool Memory::open(pid_t pid) {
   fd_ = ::open(("/proc/" + std::to_string(pid) + "/mem").c_str(), O_RDONLY | O_CLOEXEC);
@@ -69,22 +86,19 @@ void Memory::keep(Address from, size_t size) {
   if (size == 0) return;
   Address first = from / kPageSize;
   Address end = (from + size - 1) / kPageSize + 1;
-  std::vector<unsigned char> buffer;
   while (first < end && fd_ >= 0) {
     if (pages_.contains(first)) {
       first++;
       continue;
     }
     Address last = first;
-    while (last < end && !pages_.contains(last)) last++;
-    buffer.resize((last - first) * kPageSize);
-    ssize_t n = pread(fd_, buffer.data(), buffer.size(), static_cast<off_t>(first * kPageSize));
+    while (last < end && last - first < kBlock / kPageSize && !pages_.contains(last)) last++;
+    unsigned char* to = room((last - first) * kPageSize);
+    if (!to) return;
+    ssize_t n = pread(fd_, to, (last - first) * kPageSize, static_cast<off_t>(first * kPageSize));
     Address got = n > 0 ? static_cast<Address>(n) / kPageSize : 0;
-    for (Address i = 0; i < got; i++) {
-      auto page = std::make_unique_for_overwrite<unsigned char[]>(kPageSize);
-      memcpy(page.get(), buffer.data() + i * kPageSize, kPageSize);
-      pages_[first + i] = std::move(page);
-    }
+    for (Address i = 0; i < got; i++) pages_[first + i] = to + i * kPageSize;
+    left_ -= got * kPageSize;
     first += got;
     if (first < last) pages_[first++] = nullptr;
   }
@@ -96,7 +110,7 @@ const unsigned char* Memory::page(Address number) {
     keep(number * kPageSize, kPageSize);
     found = pages_.find(number);
   }
-  return found == pages_.end() ? nullptr : found->second.get();
+  return found == pages_.end() ? nullptr : found->second;
 }
 
 void Memory::keep_table(Address at) {

@@ -52,8 +52,11 @@ class Memory {
 
  private:
   const unsigned char* page(Address number);
+  unsigned char* room(size_t size);
   int fd_ = -1;
-  std::unordered_map<Address, std::unique_ptr<unsigned char[]>> pages_;  // by number; null: not mapped
+  std::unordered_map<Address, const unsigned char*> pages_;  // by number; null: not mapped
+  std::vector<unsigned char*> blocks_;                       // where they lie, and what is left of the last
+  size_t left_ = 0;
 };
 
 // Where a flow of control stands: the registers that an unwinder begins with, by their DWARF numbers.
