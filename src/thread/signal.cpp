@@ -550,8 +550,8 @@ Item* new_item(const siginfo_t& info) {
 
 // ---- default actions ----
 
-// The kernel knows whether it stops or ends the process; the signal is blocked on this kernel thread. It does neither if
-// a debugger keeps the signal for itself, or to the first process of a container.
+// The kernel knows whether it stops or ends the process; the signal is blocked on this kernel thread. It does neither
+// if a debugger keeps the signal for itself, or to the first process of a container.
 void default_action(int sig) {
   uint64_t bit = signal_bit(sig);
   if (bit & kIgnoredByDefault) return;

@@ -55,8 +55,8 @@ void raise(std::atomic<uint64_t>& to, uint64_t value) {
   }
 }
 
-// Pages for segment n, now: the disk may be full, and a later store would be a SIGBUS. Who comes meanwhile does the same
-// work, so that nobody is ahead of it.
+// Pages for segment n, now: the disk may be full, and a later store would be a SIGBUS. Who comes meanwhile does the
+// same work, so that nobody is ahead of it.
 bool provide(uint64_t n) {
   for (uint64_t have; (have = file.provided.load(std::memory_order_acquire)) <= n;) {
     uint64_t end = have + kProvide < file.n_segments ? have + kProvide : file.n_segments;

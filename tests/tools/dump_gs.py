@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Shows what goshim dump tells of a process: stacks, waits, holders, cycles; and that the process goes on undisturbed."""
-# run: limit=120
+# run: limit=240
 import os
 import re
 import signal
