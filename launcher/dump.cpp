@@ -259,7 +259,8 @@ void Dump::locks() {
     std::string held = holder(lock);
     size_t n = who.second.size();
     printf("%s %s: %s; %zu G%s for it: %s\n", who.first, object(lock).c_str(),
-           held.empty() ? "holder unknown" : held.c_str(), n, n == 1 ? " waits" : "s wait", ranges(who.second).c_str());
+           held.empty() ? "holder unknown (locked before the first thread was made?)" : held.c_str(), n,
+           n == 1 ? " waits" : "s wait", ranges(who.second).c_str());
   }
 }
 

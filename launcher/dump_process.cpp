@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -33,6 +34,7 @@ namespace launcher {
 namespace {
 
 constexpr Address kPageSize = goshim::kPage;
+constexpr size_t kBlock = 2 << 20;        // of the copy
 constexpr size_t kAhead = 16;             // pages of a table read at once
 constexpr size_t kOtherStack = 64 << 10;  // of one that is not the G's own
 constexpr size_t kMostStack = 256 << 10;  // bytes of a stack that are looked at
@@ -40,6 +42,7 @@ constexpr size_t kMostStack = 256 << 10;  // bytes of a stack that are looked at
 // parent of a vfork) nobody knows when.
 constexpr Nanos kPatience = 10 * goshim::kSecond;
 constexpr Nanos kPatienceWithOthers = goshim::kSecond / 5;
+constexpr unsigned kIoWorker = 0x10;  // PF_IO_WORKER
 constexpr long kMostGs = 50'000'000;  // a list that is longer is broken
 
 Nanos now() {
@@ -52,7 +55,22 @@ Nanos now() {
 
 // ---- memory ----
 
-Memory::~Memory() { stop_reading(); }
+Memory::~Memory() {
+  stop_reading();
+  for (unsigned char* block : blocks_) munmap(block, kBlock);
+}
+
+// In large blocks, and large pages if there are any: with a fault for each page the process would stand for long.
+unsigned char* Memory::room(size_t size) {
+  if (left_ < size) {
+    void* block = mmap(nullptr, kBlock, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) return nullptr;
+    madvise(block, kBlock, MADV_HUGEPAGE);
+    blocks_.push_back(static_cast<unsigned char*>(block));
+    left_ = kBlock;
+  }
+  return blocks_.back() + (kBlock - left_);
+}
 
 bool Memory::open(pid_t pid) {
   fd_ = ::open(("/proc/" + std::to_string(pid) + "/mem").c_str(), O_RDONLY | O_CLOEXEC);
@@ -68,22 +86,19 @@ void Memory::keep(Address from, size_t size) {
   if (size == 0) return;
   Address first = from / kPageSize;
   Address end = (from + size - 1) / kPageSize + 1;
-  std::vector<unsigned char> buffer;
   while (first < end && fd_ >= 0) {
     if (pages_.contains(first)) {
       first++;
       continue;
     }
     Address last = first;
-    while (last < end && !pages_.contains(last)) last++;
-    buffer.resize((last - first) * kPageSize);
-    ssize_t n = pread(fd_, buffer.data(), buffer.size(), static_cast<off_t>(first * kPageSize));
+    while (last < end && last - first < kBlock / kPageSize && !pages_.contains(last)) last++;
+    unsigned char* to = room((last - first) * kPageSize);
+    if (!to) return;
+    ssize_t n = pread(fd_, to, (last - first) * kPageSize, static_cast<off_t>(first * kPageSize));
     Address got = n > 0 ? static_cast<Address>(n) / kPageSize : 0;
-    for (Address i = 0; i < got; i++) {
-      auto page = std::make_unique_for_overwrite<unsigned char[]>(kPageSize);
-      memcpy(page.get(), buffer.data() + i * kPageSize, kPageSize);
-      pages_[first + i] = std::move(page);
-    }
+    for (Address i = 0; i < got; i++) pages_[first + i] = to + i * kPageSize;
+    left_ -= got * kPageSize;
     first += got;
     if (first < last) pages_[first++] = nullptr;
   }
@@ -95,7 +110,7 @@ const unsigned char* Memory::page(Address number) {
     keep(number * kPageSize, kPageSize);
     found = pages_.find(number);
   }
-  return found == pages_.end() ? nullptr : found->second.get();
+  return found == pages_.end() ? nullptr : found->second;
 }
 
 void Memory::keep_table(Address at) {
@@ -151,11 +166,13 @@ bool suspended(Memory* memory, Address sp, Registers* r) {
 
 Address stack_pointer(const Registers& r) { return r.value[kRsp]; }
 
-// Of the flow whose stack it is: in the second half of goshim_switch its argument, which takes effect there.
-Address thread_pointer(const user_regs_struct& u, const goshim::DumpMap& map) {
-  bool in_switch = u.rip >= address(map.switch_middle) && u.rip < address(map.switch_end);
-  return in_switch ? u.rdx : u.fs_base;
+// In the second half of goshim_switch. The stack is the new flow's, and so is the thread pointer at the end of it.
+bool switching(const user_regs_struct& u, const goshim::DumpMap& map) {
+  return u.rip >= address(map.switch_middle) && u.rip < address(map.switch_end);
 }
+
+// Of the flow whose stack it is.
+Address thread_pointer(const KernelThread& k) { return k.switching ? k.registers.rdx : k.registers.fs_base; }
 
 // ---- stopping ----
 
@@ -193,6 +210,7 @@ class Stopped {
   };
   std::string seize(pid_t tid);
   std::string refused(int error) const;
+  bool look_at(pid_t tid, char* state, unsigned* flags) const;
   bool list(std::vector<pid_t>* out) const;
   bool uninterruptible(pid_t tid) const;
   bool wait_for(pid_t tid, State* state);
@@ -206,11 +224,28 @@ Stopped::~Stopped() {
   }
 }
 
+// A kernel thread's state and flags, as /proc has them; false if it is gone.
+bool Stopped::look_at(pid_t tid, char* state, unsigned* flags) const {
+  std::string path = "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(tid) + "/stat";
+  FILE* file = fopen(path.c_str(), "re");
+  if (!file) return false;
+  char text[256] = {};
+  size_t n = fread(text, 1, sizeof text - 1, file);
+  fclose(file);
+  const char* name_end = n ? strrchr(text, ')') : nullptr;  // the name may hold anything
+  return name_end && sscanf(name_end, ") %c %*d %*d %*d %*d %*d %u", state, flags) == 2;
+}
+
+// But for the kernel's own that do the work of an io_uring: they run no code of the process, and have a copy of the
+// thread pointer of who made them.
 bool Stopped::list(std::vector<pid_t>* out) const {
   DIR* folder = opendir(("/proc/" + std::to_string(pid_) + "/task").c_str());
   if (!folder) return false;
   while (dirent* entry = readdir(folder)) {
-    if (pid_t tid = atoi(entry->d_name)) out->push_back(tid);
+    char state;
+    unsigned flags;
+    pid_t tid = atoi(entry->d_name);
+    if (tid != 0 && !(look_at(tid, &state, &flags) && (flags & kIoWorker))) out->push_back(tid);
   }
   closedir(folder);
   return true;
@@ -240,14 +275,9 @@ std::string Stopped::seize(pid_t tid) {
 }
 
 bool Stopped::uninterruptible(pid_t tid) const {
-  std::string path = "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(tid) + "/stat";
-  FILE* file = fopen(path.c_str(), "re");
-  if (!file) return true;
-  char text[256] = {};
-  size_t n = fread(text, 1, sizeof text - 1, file);
-  fclose(file);
-  const char* name_end = n ? strrchr(text, ')') : nullptr;  // the name may hold anything
-  return name_end && strncmp(name_end, ") D", 3) == 0;
+  char state;
+  unsigned flags;
+  return !look_at(tid, &state, &flags) || state == 'D';
 }
 
 bool Stopped::wait_for(pid_t tid, State* state) {
@@ -331,10 +361,11 @@ class Copying {
 };
 
 void Copying::index_kernel_threads() {
-  for (const KernelThread& k : out_->kernel_threads) {
+  for (KernelThread& k : out_->kernel_threads) {
     if (!k.readable) continue;
+    k.switching = switching(k.registers, out_->map);
     by_tid_[k.tid] = &k;
-    by_tp_[thread_pointer(k.registers, out_->map)] = &k;
+    by_tp_[thread_pointer(k)] = &k;
   }
 }
 

@@ -52,8 +52,11 @@ class Memory {
 
  private:
   const unsigned char* page(Address number);
+  unsigned char* room(size_t size);
   int fd_ = -1;
-  std::unordered_map<Address, std::unique_ptr<unsigned char[]>> pages_;  // by number; null: not mapped
+  std::unordered_map<Address, const unsigned char*> pages_;  // by number; null: not mapped
+  std::vector<unsigned char*> blocks_;                       // where they lie, and what is left of the last
+  size_t left_ = 0;
 };
 
 // Where a flow of control stands: the registers that an unwinder begins with, by their DWARF numbers.
@@ -68,7 +71,9 @@ struct KernelThread {
   pid_t tid;
   user_regs_struct registers;
   bool readable;
-  long syscall() const { return static_cast<long>(registers.orig_rax); }  // that it is in, -1 for none
+  bool switching = false;  // within goshim_switch, which may set the thread pointer by a system call
+  // That it is in, -1 for none.
+  long syscall() const { return switching ? -1 : static_cast<long>(registers.orig_rax); }
 };
 
 struct Thread {  // a living G

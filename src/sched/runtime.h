@@ -249,10 +249,9 @@ struct TimelineWriter {
   timeline_file::Record* end = nullptr;
   uint64_t base = 0;  // cycles of the segment, and of the last record
   uint64_t last = 0;
-  uint16_t* run = nullptr;  // place in a timeline_file::Run, what is left of it, and what its ids are relative to
-  uint32_t run_left = 0;
+  uint16_t* run = nullptr;  // place in a timeline_file::Run, where that ends, and what its ids are relative to
+  uint16_t* run_end = nullptr;
   uint32_t run_base = 0;
-  uint32_t run_size = 0;  // yields since `last`, but for run_left
   uint32_t id = 0;
   timeline_file::Segment* segment = nullptr;
 };

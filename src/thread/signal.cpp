@@ -550,15 +550,18 @@ Item* new_item(const siginfo_t& info) {
 
 // ---- default actions ----
 
+// The kernel knows whether it stops or ends the process; the signal is blocked on this kernel thread. It does neither
+// if a debugger keeps the signal for itself, or to the first process of a container.
 void default_action(int sig) {
   uint64_t bit = signal_bit(sig);
   if (bit & kIgnoredByDefault) return;
-  if (!(bit & kStopping)) sys::die_by_signal(sig);
-  // The kernel knows whether the process can be stopped; the signal is blocked on this kernel thread.
-  sys::tgkill(sched.pid, sys::gettid(), sig);
+  arch::KernelAction standard{}, before{};
   uint64_t mask = 0;
+  if (!(bit & kStopping)) sys::call(SYS_rt_sigaction, sig, &standard, &before, sizeof mask);
+  sys::tgkill(sys::getpid(), sys::gettid(), sig);
   sys::call(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, &mask, sizeof bit);
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
+  if (!(bit & kStopping)) sys::call(SYS_rt_sigaction, sig, &before, nullptr, sizeof mask);
 }
 
 // What stops the process takes back what lets it go on, and the other way round, whatever becomes of the signal.
@@ -649,8 +652,8 @@ void run_on_foreign(int sig, siginfo_t* info, void* uc) {
   Action a = read_action(sig);
   if (is_function(a.handler)) {
     reinterpret_cast<Handler>(a.handler)(sig, info, uc);
-  } else if (a.handler == as_pointer(SIG_DFL) && !(signal_bit(sig) & kIgnoredByDefault)) {
-    sys::die_by_signal(sig);
+  } else if (a.handler == as_pointer(SIG_DFL)) {
+    default_action(sig);
   }
 }
 

@@ -25,11 +25,12 @@ namespace {
 constexpr size_t kStandardSize = 64 << 20;
 constexpr size_t kNamesShare = 64;  // of the file is for names
 constexpr int kTries = 64;          // segments that are looked at when one is needed
+constexpr uint64_t kProvide = 16;   // segments get their pages together: half the work of one by one
 constexpr Nanos kRush = 250;        // yields that follow each other faster share a reading of the clock
 constexpr Nanos kMeasure = 20 * kMicrosecond;
 constexpr Nanos kSync = 100 * kMillisecond;
 
-// Constant after timeline_start(), but for the cursor.
+// Constant after timeline_start(), but for the atomic ones.
 struct {
   Header* header;
   Name* names;
@@ -37,9 +38,10 @@ struct {
   uint64_t n_segments;
   uint64_t rush;  // kRush and kSync in cycles
   uint64_t sync;
-  std::atomic<uint64_t> cursor;   // segments handed out so far
-  std::atomic<uint64_t> synced;   // cycles: when the header's clocks were written
-  std::atomic<uint32_t> writers;  // ids given
+  std::atomic<uint64_t> cursor;    // segments handed out so far
+  std::atomic<uint64_t> provided;  // segments that have pages, from the first on
+  std::atomic<uint64_t> synced;    // cycles: when the header's clocks were written
+  std::atomic<uint32_t> writers;   // ids given
 } file;
 
 void count(std::atomic<uint64_t>& n, uint64_t more) { n.fetch_add(more, std::memory_order_relaxed); }
@@ -53,10 +55,16 @@ void raise(std::atomic<uint64_t>& to, uint64_t value) {
   }
 }
 
-// The pages of a segment, now: the disk may be full, and a later store would be a SIGBUS.
-bool provide(Segment* s) {
-  long r = sys::advise(s, kSegmentSize, MADV_POPULATE_WRITE);
-  return r == 0 || r == -EINVAL;  // before Linux 5.14
+// Pages for segment n, now: the disk may be full, and a later store would be a SIGBUS. Who comes meanwhile does the
+// same work, so that nobody is ahead of it.
+bool provide(uint64_t n) {
+  for (uint64_t have; (have = file.provided.load(std::memory_order_acquire)) <= n;) {
+    uint64_t end = have + kProvide < file.n_segments ? have + kProvide : file.n_segments;
+    long r = sys::advise(segment_at(have), (end - have) * kSegmentSize, MADV_POPULATE_WRITE);
+    if (r != 0 && r != -EINVAL) return false;  // EINVAL: before Linux 5.14
+    file.provided.compare_exchange_strong(have, end, std::memory_order_release, std::memory_order_relaxed);
+  }
+  return true;
 }
 
 void stop_recording() {
@@ -70,7 +78,7 @@ Segment* take_segment(uint64_t* sequence) {
   for (int i = 0; i < kTries; i++) {
     uint64_t n = file.cursor.fetch_add(1, std::memory_order_relaxed);
     Segment* s = segment_at(n % file.n_segments);
-    if (n < file.n_segments && !provide(s)) {
+    if (n < file.n_segments && !provide(n)) {
       stop_recording();
       return nullptr;
     }
@@ -144,7 +152,7 @@ GOSHIM_COLD bool room_slow(M* m, uint32_t n, uint64_t now, uint64_t* time) {
 inline bool room(M* m, uint32_t n, uint64_t* time) {
   TimelineWriter* w = &m->timeline;
   uint64_t now = arch::cycles();
-  w->run_left = w->run_size = 0;
+  w->run = w->run_end = nullptr;
   if (GOSHIM_UNLIKELY(!fits(w, n) || now - w->base >= kTimeLimit)) return room_slow(m, n, now, time);
   w->last = now;
   *time = now - w->base;
@@ -291,7 +299,8 @@ void timeline_note_yield(M* m, const G* next) {
   TimelineWriter* w = &m->timeline;
   uint32_t id = id_of(next->id);
   uint64_t last = w->last;
-  uint32_t shared = w->run_size - w->run_left + 1;
+  uint64_t shared = 1;
+  if (w->run_end) shared += static_cast<uint64_t>(w->run - (w->run_end - kRun));
   uint64_t time;
   if (!room(m, 1 + kRunRecords, &time)) return;
   bool rush = w->last - last < shared * file.rush;
@@ -299,8 +308,8 @@ void timeline_note_yield(M* m, const G* next) {
   if (!rush) return;
   // The segment was cleared: the list ends wherever it is left.
   w->run = reinterpret_cast<uint16_t*>(w->next);
+  w->run_end = w->run + kRun;
   w->run_base = run_base(id);
-  w->run_left = w->run_size = kRun;
   w->next += kRunRecords;
 }
 
@@ -317,7 +326,7 @@ void timeline_note_call(long nr) {
   NoPreempt off;
   M* m = this_m();
   TimelineWriter* w = &m->timeline;
-  if (w->next == w->end || w->run_left != 0) return;
+  if (w->next == w->end || w->run != w->run_end) return;
   put(w, w->last - w->base, 0, Event::Call, static_cast<uint64_t>(nr));
 }
 

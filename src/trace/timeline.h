@@ -52,11 +52,10 @@ inline void timeline_yield(M* m, const G* next) {
   if (!timeline_on()) return;
   TimelineWriter& w = m->timeline;
   uint32_t distance = timeline_file::id_of(next->id) - w.run_base;
-  if (GOSHIM_UNLIKELY(w.run_left == 0 || distance >= timeline_file::kRunReach)) {
+  if (GOSHIM_UNLIKELY(w.run == w.run_end || distance >= timeline_file::kRunReach)) {
     timeline_note_yield(m, next);
     return;
   }
-  w.run_left--;
   *w.run++ = static_cast<uint16_t>(distance + 1);
 }
 // g, still Waiting or Dead, is about to become runnable.

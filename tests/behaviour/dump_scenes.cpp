@@ -1,13 +1,16 @@
 // What tests/tools/dump_*.py look at: `dump_scenes SCENE` sets it up, says "ready", and ends when its standard input
 // does. Without a scene those that end by themselves are played, one after the other.
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <semaphore.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include <atomic>
 #include <string>
@@ -260,6 +263,49 @@ void sums() {
   }
 }
 
+// ---- a thread that has asked the kernel to read for it, which does that in a thread of its own ----
+
+bool submit_a_read(int fd) {
+  static char byte;
+  io_uring_params params{};
+  int ring = static_cast<int>(syscall(SYS_io_uring_setup, 1, &params));
+  if (ring < 0) return false;  // not allowed here
+  auto map = [ring](size_t size, off_t offset) {
+    void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring, offset);
+    CHECK(at != MAP_FAILED);
+    return static_cast<char*>(at);
+  };
+  char* queue = map(params.sq_off.array + sizeof(unsigned), IORING_OFF_SQ_RING);
+  auto* entry = reinterpret_cast<io_uring_sqe*>(map(sizeof(io_uring_sqe), IORING_OFF_SQES));
+  entry->opcode = IORING_OP_READ;
+  entry->flags = IOSQE_ASYNC;
+  entry->fd = fd;
+  entry->addr = reinterpret_cast<uintptr_t>(&byte);
+  entry->len = 1;
+  *reinterpret_cast<unsigned*>(queue + params.sq_off.array) = 0;
+  reinterpret_cast<std::atomic<unsigned>*>(queue + params.sq_off.tail)->fetch_add(1);
+  return syscall(SYS_io_uring_enter, ring, 1, 0, 0, nullptr, 0) == 1;
+}
+
+__attribute__((noinline)) void wait_with_a_ring(int fd) {
+  char byte;
+  CHECK_EQ(read(fd, &byte, 1), 0);
+}
+
+void ring() {
+  int asked[2], awaited[2];
+  CHECK_EQ(pipe(asked), 0);
+  CHECK_EQ(pipe(awaited), 0);
+  std::thread waits([&] {
+    submit_a_read(asked[0]);
+    wait_with_a_ring(awaited[0]);
+  });
+  show();
+  CHECK_EQ(write(asked[1], "", 1), 1);
+  close(awaited[1]);
+  waits.join();
+}
+
 void work() {
   stop = false;
   int there[2], back[2];
@@ -295,6 +341,7 @@ int main(int argc, char** argv) {
     spin();
     region();
     waits();
+    ring();
     work();
     return 0;
   }
@@ -306,6 +353,7 @@ int main(int argc, char** argv) {
   else if (scene == "spin") spin();
   else if (scene == "region") region();
   else if (scene == "waits") waits();
+  else if (scene == "ring") ring();
   else if (scene == "work") work();
   else return 2;
   return 0;

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Shows that the Debian package is sound (fields, dependencies, owners, modes, sums) and that what is in it works, unpacked
 in an empty folder."""
-# run: limit=120
+# run: limit=240
 import hashlib
 import os
 import re
 import subprocess
 import unittest
 
-from _programs import ASKING, PLAIN, STATS, STATS_LINE, Scratch, makefile, multiarch, need, packaging
+from _programs import ASKING, PLAIN, ROOT, STATS, STATS_LINE, Scratch, makefile, multiarch, need, packaging
 
 
 def output(*command):
@@ -33,14 +33,14 @@ class Package(Scratch):
         self.assertEqual(self.field("Package"), "goshim")
         self.assertEqual(self.field("Version"), makefile("VERSION"))
         self.assertEqual(self.field("Architecture"), output("dpkg", "--print-architecture").strip())
-        self.assertRegex(self.field("Maintainer"), r"^.+ <.+@.+>$")
+        self.assertEqual(self.field("Maintainer"), "The goshim authors <authors@goshim.invalid>")
         self.assertRegex(self.field("Depends"), r"\blibc6 \(>= 2\.\d+\)")
         self.assertRegex(self.field("Depends"), r"\blibstdc\+\+6 \(>= ")
         self.assertGreater(int(self.field("Installed-Size")), 100)
         summary, *rest = self.field("Description").splitlines()
         self.assertLess(len(summary), 80)
-        self.assertTrue(rest and all(len(line) <= 81 and line.startswith(" ") for line in rest))
-        self.assertNotIn("@", output("dpkg-deb", "-f", self.package).replace("goshim@localhost", ""))
+        self.assertTrue(rest and all(len(line) <= 80 and line.startswith(" ") for line in rest))
+        self.assertNotIn("@", output("dpkg-deb", "-f", self.package).replace("authors@goshim.invalid", ""))
 
     def test_owners_and_modes(self):
         for line in output("dpkg-deb", "-c", self.package).splitlines():
@@ -63,6 +63,13 @@ class Package(Scratch):
 
     def test_documents(self):
         documents = set(os.listdir(self.path("root/usr/share/doc/goshim")))
+        with open(self.path("root/usr/share/doc/goshim/copyright"), encoding="utf-8") as f:
+            told = f.read()
+        with open(os.path.join(ROOT, "LICENSE"), encoding="utf-8") as f:
+            licence = f.read()
+        self.assertIn("Copyright: 2026 The goshim authors", told)
+        for line in licence.partition("\n\n")[2].splitlines()[1:]:
+            self.assertIn(line, told)
         self.assertLessEqual({"copyright", "changelog.gz", "README.md", "limits.md"}, documents)
         self.assertTrue(os.path.exists(self.path(f"root/usr/share/gdb/auto-load/usr/lib/{multiarch()}/libgoshim.so-gdb.py")))
 

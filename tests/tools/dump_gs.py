@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Shows what goshim dump tells of a process: stacks, waits, holders, cycles; and that the process goes on undisturbed."""
-# run: limit=120
+# run: limit=240
 import os
 import re
 import signal
@@ -37,6 +37,11 @@ class Scene:
     @property
     def pid(self):
         return self.child.pid
+
+    def memory(self):
+        """Of each kind so many KiB."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            return {name: int(size) for name, size in re.findall(r"^(Vm\w+):\s+(\d+) kB$", status.read(), re.M)}
 
     def dump(self, *options):
         told = goshim("dump", *options, str(self.pid))
@@ -93,8 +98,15 @@ class Dump(unittest.TestCase):
     def test_a_thousand_identical_stacks_are_one(self):
         with Scene("thousand") as scene:
             dump = settled(scene, lambda d: "999 Gs like it" in d)
+            before = scene.memory()
             few = scene.dump("--limit", "10")
-        self.assertIn("999 Gs like it: 3-1001", group_with(dump, "wait_like_the_others"))
+            scene.dump("--limit", "0")
+            after = scene.memory()
+        # Reading the unused part of a stack would give it page tables.
+        for kind, most in ("VmPTE", 256), ("VmRSS", 2048):
+            self.assertLess(after[kind] - before[kind], most, kind)
+        # Each P gives its own numbers.
+        self.assertRegex(group_with(dump, "wait_like_the_others"), r"\n999 Gs like it: [-0-9, ]+$")
         self.assertIn("[semaphore 0x", group_with(dump, "wait_like_the_others"))
         self.assertIn("without the stacks of the last 991 Gs", few)
 
@@ -115,6 +127,12 @@ class Dump(unittest.TestCase):
         with Scene("region") as scene:
             dump = settled(scene, lambda d: "[syscall" in d)
         self.assertRegex(group_with(dump, "open_the_fifo"), r"\[syscall openat?, on M \d+\]:\n  .*open_the_fifo")
+
+    def test_a_thread_of_the_kernel_is_not_taken_for_one_of_the_program(self):
+        # It has the registers of the thread that submitted to the io_uring, as they were.
+        with Scene("ring", GOSHIM_MAXPROCS="1") as scene:
+            dump = settled(scene, lambda d: "[io fd" in d)
+        self.assertRegex(group_with(dump, "wait_with_a_ring"), r"\[io fd \d+(, \d+ seconds?)?(, locked to M \d+)?\]:\n  .*wait_with_a_ring")
 
     def test_every_wait_tells_its_reason_and_object(self):
         with Scene("waits") as scene:

@@ -148,6 +148,7 @@ class Trace:
         with open(path, encoding="utf-8") as f:
             self.json = json.load(f)
         self.events = self.json["traceEvents"]
+        self.overlapping = self.overlaps()
         for e in self.events:
             for key in ("ts", "dur"):
                 if key in e:
@@ -158,6 +159,17 @@ class Trace:
         for of_track in self.slices.values():
             of_track.sort(key=lambda e: (e["ts"], e["ts"] + e["dur"]))
         self.tracks = {(e["pid"], e["tid"]): e["args"]["name"] for e in self.phase("M") if e["name"] == "thread_name"}
+
+    def overlaps(self):
+        """Slices that end behind the beginning of the next one, for a reader that counts in floating point from the first."""
+        ends = {}
+        begin = min((e["ts"] for e in self.events if e["ph"] == "X"), default=0)
+        found = []
+        for e in sorted((e for e in self.events if e["ph"] == "X"), key=lambda e: (e["pid"], e["tid"], e["ts"], e["dur"])):
+            if ends.get((e["pid"], e["tid"]), 0) > e["ts"] - begin:
+                found.append(e)
+            ends[e["pid"], e["tid"]] = e["ts"] - begin + e["dur"]
+        return found
 
     def phase(self, ph):
         return [e for e in self.events if e["ph"] == ph]
@@ -193,6 +205,7 @@ class Timeline(unittest.TestCase):
         return os.path.join(self.scratch, "lock")
 
     def check_consistent(self, trace):
+        self.assertEqual(trace.overlapping, [])
         for track, slices in trace.slices.items():
             self.assertIn(track, trace.tracks)
             for before, after in zip(slices, slices[1:]):

@@ -4,7 +4,10 @@
 # change what it does. Skips what is not installed.
 # run: limit=120
 import os
+import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -87,6 +90,43 @@ class UnderTools(unittest.TestCase):
         self.assertIn("exited normally", seen)
         self.assertNotIn("SIG32", seen)
         self.assertNotIn("received signal", seen)
+
+    def test_interrupted_by_the_terminal_and_continued(self):
+        if not shutil.which("gdb"):
+            self.skipTest("gdb is not installed")
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execvp("gdb", ["gdb", "-nx", "-q", "-ex", "set pagination off", "-ex", "set confirm off",
+                              "-ex", f"set env LD_PRELOAD {SHIM}", self.program])
+        self.addCleanup(os.close, terminal)
+        self.addCleanup(os.waitpid, child, 0)
+        self.addCleanup(os.kill, child, signal.SIGKILL)
+        seen = b""
+
+        def read_until(text):
+            nonlocal seen
+            deadline = time.monotonic() + 60
+            while text not in seen:
+                left = deadline - time.monotonic()
+                self.assertTrue(left > 0 and select.select([terminal], [], [], left)[0], seen.decode(errors="replace"))
+                seen += os.read(terminal, 4096)
+            seen = seen.partition(text)[2]
+
+        read_until(b"(gdb) ")
+        os.write(terminal, b"break one_step\nrun waits\n")
+        read_until(b"hit Breakpoint")  # it has threads
+        os.write(terminal, b"delete\n")
+        for _ in range(3):
+            os.write(terminal, b"continue\n")
+            read_until(b"Continuing.")
+            time.sleep(0.2)
+            os.write(terminal, b"\x03")
+            read_until(b"received signal SIGINT")
+        os.write(terminal, b"continue\n")
+        read_until(b"Continuing.")
+        os.write(terminal, b"\n")
+        read_until(b"all done")
+        read_until(b"exited normally")
 
     def test_attach_and_detach(self):
         with subprocess.Popen([self.program, "waits"], env={**os.environ, "LD_PRELOAD": SHIM}, text=True,
