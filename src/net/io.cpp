@@ -770,7 +770,7 @@ class TemporaryMask {
 
 // Event loops that block in the kernel at this moment. Each costs a kernel thread, as natively; more of them park.
 constexpr int kMostLoops = 16;
-std::atomic<int> loops_in_kernel{0};
+std::atomic<int> loops_in_kernel{0};  // relaxed: a rule of thumb
 
 class InKernel {
  public:

@@ -37,6 +37,7 @@ struct {
   uint64_t n_segments;
   uint64_t rush;  // kRush and kSync in cycles
   uint64_t sync;
+  // Relaxed: numbers that are given out once; what a segment holds is ordered by its state.
   std::atomic<uint64_t> cursor;   // segments handed out so far
   std::atomic<uint64_t> synced;   // cycles: when the header's clocks were written
   std::atomic<uint32_t> writers;  // ids given
