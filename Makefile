@@ -88,7 +88,7 @@ BEHAVIOUR_LIBS := $(patsubst %,$(B)/behaviour/lib%.so,$(basename $(notdir $(BEHA
 
 .PHONY: lib launcher programs test symbols soak soak-io conformance demo bench lint format clean help deps
 .PHONY: install uninstall deb need-deb need-lib need-test need-conformance need-demo need-bench need-lint
-lib: $(LIB) $(if $(CROSS),,$(LAUNCHER) $(LIB)-gdb.py)
+lib: $(LIB) $(LIB)-gdb.py $(if $(CROSS),,$(LAUNCHER))
 
 launcher: $(LAUNCHER)
 
@@ -133,13 +133,13 @@ lint: $(TIDIED:%=$(B)/tidy/%) | need-lint
 	@echo "lint: $(words $(FORMATTED)) files formatted, $(words $(TIDIED)) files tidy"
 
 # To PREFIX (/usr/local), with LIBDIR in it, under DESTDIR: packaging/install tells what and where.
-install: $(LIB) $(LAUNCHER)
+install: $(LIB) $(LIB)-gdb.py $(LAUNCHER)
 	$(Q)$(PACKAGING) packaging/install $(B)
 
 uninstall:
 	$(Q)$(PACKAGING) packaging/install --remove $(B)
 
-deb: $(LIB) $(LAUNCHER) | need-deb
+deb: $(LIB) $(LIB)-gdb.py $(LAUNCHER) | need-deb
 	$(Q)$(PACKAGING) packaging/deb $(B)
 
 format: | need-lint
@@ -202,8 +202,8 @@ $(LIB): $(RUNTIME_OBJECTS) $(INTERPOSE_OBJECTS) tests/rules
 	$(Q)mv $@.new $@
 
 # Where gdb looks for a library's script.
-$(LIB)-gdb.py: launcher/goshim-gdb.py
-	$(Q)mkdir -p $(@D) && cp $< $@
+$(LIB)-gdb.py: arch/$(ARCH)/gdb.py launcher/goshim-gdb.py
+	$(Q)mkdir -p $(@D) && cat $^ > $@
 
 # ---- the launcher ----
 

@@ -3,13 +3,13 @@
 
 #include <stdint.h>
 #include <sys/types.h>
-#include <sys/user.h>
 
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "arch/outside.h"
 #include "trace/dump.h"
 
 namespace launcher {
@@ -58,17 +58,18 @@ class Memory {
 
 // Where a flow of control stands: the registers that an unwinder begins with, by their DWARF numbers.
 struct Registers {
-  static constexpr int kCount = 17;
+  static constexpr int kCount = goshim::arch::kDwarfRegisters;
   Address value[kCount] = {};
-  uint32_t known = 0;  // bit n: value[n] is there
+  uint64_t known = 0;  // bit n: value[n] is there
+  Address pc = 0;      // also in value[] if it has a number
 };
 
 // A kernel thread of the process, stopped.
 struct KernelThread {
   pid_t tid;
-  user_regs_struct registers;
+  goshim::arch::Outside seen;
   bool readable;
-  long syscall() const { return static_cast<long>(registers.orig_rax); }  // that it is in, -1 for none
+  long syscall() const { return goshim::arch::outside_syscall(seen); }  // that it is in, -1 for none
 };
 
 struct Thread {  // a living G
