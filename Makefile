@@ -19,7 +19,9 @@ CXX_IS_CLANG := $(findstring clang,$(CXX))
 ifeq ($(origin CC),default)
 CC := $(if $(CXX_IS_CLANG),clang,$(if $(CROSS),$(CROSS)-)gcc)
 endif
-EMULATOR := $(if $(CROSS),qemu-$(ARCH) -L /usr/$(CROSS))
+# What a port wants in addition: PORT_FLAGS, PORT_EMULATOR.
+-include arch/$(ARCH)/port.mk
+EMULATOR := $(if $(CROSS),qemu-$(ARCH) -L /usr/$(CROSS) $(PORT_EMULATOR))
 B ?= build$(if $(CROSS),-$(ARCH))$(if $(CXX_IS_CLANG),-clang)$(if $(DEBUG),-debug)
 V ?=
 Q := $(if $(V),,@)
@@ -39,7 +41,7 @@ VERSION := 0.9.0
 DEFINES := $(if $(DEBUG),-DGOSHIM_DEBUG) -DGOSHIM_VERSION='"$(VERSION)"'
 # No stack protector and no fortified calls: the runtime may call only what tests/rules lists.
 LIB_FLAGS := -std=c++20 -O2 -g -fPIC -fno-exceptions -fno-rtti -fvisibility=hidden -ftls-model=initial-exec \
-  -fno-threadsafe-statics -fno-stack-protector -U_FORTIFY_SOURCE -D_GNU_SOURCE $(WARNINGS) $(INCLUDES) $(DEFINES)
+  -fno-threadsafe-statics -fno-stack-protector -U_FORTIFY_SOURCE -D_GNU_SOURCE $(PORT_FLAGS) $(WARNINGS) $(INCLUDES) $(DEFINES)
 # Bound at load time: lazy binding takes the loader's locks inside the runtime. Never unloaded: threads live in it.
 LIB_LINK := -shared -nodefaultlibs -Wl,-soname,libgoshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete \
   -Wl,-z,noexecstack -Wl,--as-needed

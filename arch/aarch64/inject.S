@@ -189,4 +189,4 @@ goshim_store_vectors:
         .cfi_endproc
         .size   goshim_store_vectors, .-goshim_store_vectors
 
-        .section .note.GNU-stack, "", %progbits
+#include "arch/aarch64/marks.inc"

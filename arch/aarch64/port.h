@@ -51,7 +51,9 @@ inline uint64_t cycles() {
 
 }  // namespace goshim::arch
 
-#define GOSHIM_EXPORT_JUMP(name, target)                                                                             \
-  __asm__(".pushsection .text\n.globl " #name "\n.type " #name ", %function\n" #name ":\n.cfi_startproc\nb " #target \
-          "\n.cfi_endproc\n"                                                                                         \
+// hint #34 is bti c.
+#define GOSHIM_EXPORT_JUMP(name, target)                                             \
+  __asm__(".pushsection .text\n.globl " #name "\n.type " #name ", %function\n" #name \
+          ":\n.cfi_startproc\nhint #34\nb " #target                                  \
+          "\n.cfi_endproc\n"                                                         \
           ".size " #name ", .-" #name "\n.popsection");
