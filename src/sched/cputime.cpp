@@ -19,8 +19,8 @@ void add(std::atomic<Nanos>* time, Nanos more) {
 
 // The calling M charges what it runs.
 void charge(M* m, bool exactly) {
-  // C3: odd before the clocks are read, by a full fence (as a seqlock's release fence it stands too). What runs on until
-  // the charge is made must not be seen by a reader, who would see less of it the next time.
+  // C3: odd before the clocks are read, by a full fence (as a seqlock's release fence it stands too). What runs on
+  // until the charge is made must not be seen by a reader, who would see less of it the next time.
   uint32_t sequence = m->cpu_sequence.load(std::memory_order_relaxed);
   m->cpu_sequence.store(sequence + 1, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);

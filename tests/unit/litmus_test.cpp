@@ -1,6 +1,6 @@
-// The pairs of accesses that the runtime's protocols hang on, on a processor with weak ordering (litmus.h): that the bad
-// outcome is out of reach with the orders that the source has, and within reach with a weaker one. So each test also
-// shows that it would notice.
+// The pairs of accesses that the runtime's protocols hang on, on a processor with weak ordering (litmus.h): that the
+// bad outcome is out of reach with the orders that the source has, and within reach with a weaker one. So each test
+// also shows that it would notice.
 #include "tests/unit/litmus.h"
 
 #include <gtest/gtest.h>
@@ -292,7 +292,8 @@ TEST(RunQueue, AThiefHasReadTheSlotBeforeHeadMoves) {
   EXPECT_TRUE(Steal{.compares = false}.goes_wrong());
 }
 
-// N3: the owner takes runnext by plain stores; a thief marks it and issues a membarrier. kG without a mark, kMarked with.
+// N3: the owner takes runnext by plain stores; a thief marks it and issues a membarrier. kG without a mark, kMarked
+// with.
 bool runnext_is_had_twice(bool membarrier) {
   enum { kNext, kTaking };
   constexpr int kG = 2;
