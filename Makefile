@@ -19,7 +19,9 @@ CXX_IS_CLANG := $(findstring clang,$(CXX))
 ifeq ($(origin CC),default)
 CC := $(if $(CXX_IS_CLANG),clang,$(if $(CROSS),$(CROSS)-)gcc)
 endif
-EMULATOR := $(if $(CROSS),qemu-$(ARCH) -L /usr/$(CROSS))
+# What a port wants in addition: PORT_FLAGS, PORT_EMULATOR.
+-include arch/$(ARCH)/port.mk
+EMULATOR := $(if $(CROSS),qemu-$(ARCH) -L /usr/$(CROSS) $(PORT_EMULATOR))
 B ?= build$(if $(CROSS),-$(ARCH))$(if $(CXX_IS_CLANG),-clang)$(if $(DEBUG),-debug)
 V ?=
 Q := $(if $(V),,@)
@@ -39,7 +41,7 @@ VERSION := 0.9.0
 DEFINES := $(if $(DEBUG),-DGOSHIM_DEBUG) -DGOSHIM_VERSION='"$(VERSION)"'
 # No stack protector and no fortified calls: the runtime may call only what tests/rules lists.
 LIB_FLAGS := -std=c++20 -O2 -g -fPIC -fno-exceptions -fno-rtti -fvisibility=hidden -ftls-model=initial-exec \
-  -fno-threadsafe-statics -fno-stack-protector -U_FORTIFY_SOURCE -D_GNU_SOURCE $(WARNINGS) $(INCLUDES) $(DEFINES)
+  -fno-threadsafe-statics -fno-stack-protector -U_FORTIFY_SOURCE -D_GNU_SOURCE $(PORT_FLAGS) $(WARNINGS) $(INCLUDES) $(DEFINES)
 # Bound at load time: lazy binding takes the loader's locks inside the runtime. Never unloaded: threads live in it.
 LIB_LINK := -shared -nodefaultlibs -Wl,-soname,libgoshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete \
   -Wl,-z,noexecstack -Wl,--as-needed
@@ -88,7 +90,7 @@ BEHAVIOUR_LIBS := $(patsubst %,$(B)/behaviour/lib%.so,$(basename $(notdir $(BEHA
 
 .PHONY: lib launcher programs test symbols soak soak-io conformance demo bench lint format clean help deps
 .PHONY: install uninstall deb need-deb need-lib need-test need-conformance need-demo need-bench need-lint
-lib: $(LIB) $(if $(CROSS),,$(LAUNCHER) $(LIB)-gdb.py)
+lib: $(LIB) $(LIB)-gdb.py $(if $(CROSS),,$(LAUNCHER))
 
 launcher: $(LAUNCHER)
 
@@ -133,13 +135,13 @@ lint: $(TIDIED:%=$(B)/tidy/%) | need-lint
 	@echo "lint: $(words $(FORMATTED)) files formatted, $(words $(TIDIED)) files tidy"
 
 # To PREFIX (/usr/local), with LIBDIR in it, under DESTDIR: packaging/install tells what and where.
-install: $(LIB) $(LAUNCHER)
+install: $(LIB) $(LIB)-gdb.py $(LAUNCHER)
 	$(Q)$(PACKAGING) packaging/install $(B)
 
 uninstall:
 	$(Q)$(PACKAGING) packaging/install --remove $(B)
 
-deb: $(LIB) $(LAUNCHER) | need-deb
+deb: $(LIB) $(LIB)-gdb.py $(LAUNCHER) | need-deb
 	$(Q)$(PACKAGING) packaging/deb $(B)
 
 format: | need-lint
@@ -202,8 +204,8 @@ $(LIB): $(RUNTIME_OBJECTS) $(INTERPOSE_OBJECTS) tests/rules
 	$(Q)mv $@.new $@
 
 # Where gdb looks for a library's script.
-$(LIB)-gdb.py: launcher/goshim-gdb.py
-	$(Q)mkdir -p $(@D) && cp $< $@
+$(LIB)-gdb.py: arch/$(ARCH)/gdb.py launcher/goshim-gdb.py
+	$(Q)mkdir -p $(@D) && cat $^ > $@
 
 # ---- the launcher ----
 

@@ -14,8 +14,8 @@ struct Context {
 
 // Saves the caller's flow (callee-saved registers, floating-point control state) into *from and resumes *to with
 // thread pointer to_tp. When every word of *from is saved, *from_busy becomes 0 with release order: from then on
-// another kernel thread may resume it. Returns when somebody resumes *from. Precondition: preemption off, so no signal
-// handler of goshim acts between the two halves.
+// another kernel thread may resume it, which has read that 0 with acquire; so has the caller for *to. Returns when
+// somebody resumes *from. Precondition: preemption off, so no signal handler of goshim acts between the two halves.
 extern "C" void goshim_switch(Context* from, const Context* to, void* to_tp, std::atomic<uint32_t>* from_busy);
 
 // Between these two in its code the stack is the resumed flow's already, and its thread pointer to_tp, whether set or
@@ -114,6 +114,14 @@ extern "C" int goshim_after_vfork(long result, int hidden);
 
 // At file scope: exports the function `name`, which is nothing but a jump to the function `target` of this library.
 //   GOSHIM_EXPORT_JUMP(name, target)               (macro, in port.h)
+
+// A full barrier for who has just made an atomic read-modify-write, of whatever order: nothing where such an
+// instruction is a barrier by itself, as its store may be delayed past later loads where it is not.
+//   void fence_after_rmw()                         (inline, in port.h)
+// True where a processor may run stale code at an address that another one has written to, until it synchronises itself
+// (a thread moved by the kernel is synchronised by that), and what does it.
+//   constexpr bool kStaleCode                      (in port.h)
+//   void synchronise_code()                        (inline, in port.h)
 
 // Hint of a spin loop.
 //   void pause()                                   (inline, in port.h)

@@ -144,7 +144,7 @@ GOSHIM_EXPORT int pthread_getattr_np(pthread_t t, pthread_attr_t* attr) {
   return error;
 }
 
-static std::atomic<bool> default_attr_set{false};
+static std::atomic<bool> default_attr_set{false};  // release, acquire: libc has the new ones
 bool goshim::default_attr_changed() { return default_attr_set.load(std::memory_order_acquire); }
 
 GOSHIM_EXPORT int pthread_setattr_default_np(const pthread_attr_t* attr) {

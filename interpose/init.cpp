@@ -18,6 +18,7 @@ namespace goshim {
 namespace {
 
 enum class State : uint32_t { Fresh, Starting, Started, Native };
+// Release when the start is over, acquire by who goes on because of it: what the start has made is seen.
 std::atomic<State> state{State::Fresh};
 
 // A Go program brings a scheduler of its own, which makes raw system calls and owns every signal (D13). It carries an

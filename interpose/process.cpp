@@ -26,7 +26,7 @@ void after_fork_in_child() {
 // Ours come first in libc's list, so that prepare runs last and the others first. Without a library they are never
 // taken off: a fork may come from the last destructor.
 void register_handlers() {
-  static std::atomic<bool> done{false};
+  static std::atomic<bool> done{false};  // by the first constructor, before there is another thread
   if (done.exchange(true)) return;
   REAL(__register_atfork)(fork_prepare, fork_parent, after_fork_in_child, nullptr);
 }

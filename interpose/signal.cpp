@@ -79,7 +79,8 @@ int wait_for(const sigset_t* set, siginfo_t* info, Nanos deadline) {
   return sig;
 }
 
-// Signals that siginterrupt() wants to interrupt system calls: signal() then installs without SA_RESTART.
+// Signals that siginterrupt() wants to interrupt system calls: signal() then installs without SA_RESTART. Relaxed: the
+// program orders its own calls.
 std::atomic<uint64_t> interrupting{0};
 
 sighandler_t install(int sig, sighandler_t handler, int flags) {
@@ -454,7 +455,8 @@ GOSHIM_EXPORT int timer_settime(timer_t timer, int flags, const itimerspec* valu
   return r;
 }
 
-// The interval timers of the process, by `which`: may a signal be on its way when one is set anew?
+// The interval timers of the process, by `which`: may a signal be on its way when one is set anew? Relaxed: what is to
+// be ordered is done by signal_settle().
 namespace {
 
 enum Armed : uint8_t { kUnarmed, kOnce, kRepeats };

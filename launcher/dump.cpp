@@ -194,7 +194,9 @@ std::string Dump::state(const Thread& t) {
     const char* name = syscall_name(t.on->syscall(), &fd);
     if (g.status.load() != GStatus::Syscall) text += ", in a system call:";
     text += name ? std::string(" ") + name : " number " + std::to_string(t.on->syscall());
-    if (fd) text += " fd " + std::to_string(static_cast<int>(t.on->registers.rdi));
+    uint64_t first;
+    if (fd && goshim::arch::outside_first_argument(t.on->seen, &first))
+      text += " fd " + std::to_string(static_cast<int>(first));
   }
   if (t.m >= 0) text += ", on M " + std::to_string(t.m);
   if (t.locked_m >= 0) text += ", locked to M " + std::to_string(t.locked_m);

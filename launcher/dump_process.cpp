@@ -6,7 +6,6 @@
 #include "launcher/dump_process.h"
 
 #include <dirent.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -132,47 +130,51 @@ bool Memory::read(Address from, void* to, size_t size) {
   return true;
 }
 
-// ---- x86-64 ----
+// ---- registers ----
 
 namespace {
 
-// DWARF's order: rax rdx rcx rbx rsi rdi rbp rsp r8 ... r15, return address.
-constexpr int kRbx = 3, kRbp = 6, kRsp = 7, kR12 = 12, kRip = 16;
-
 void set(Registers* r, int number, Address value) {
   r->value[number] = value;
-  r->known |= 1U << number;
+  r->known |= uint64_t{1} << number;
 }
 
-Registers running(const user_regs_struct& u) {
+void set_pc(Registers* r, Address pc) {
+  r->pc = pc;
+  if constexpr (goshim::arch::kDwarfPc >= 0) set(r, goshim::arch::kDwarfPc, pc);
+}
+
+Registers running(const goshim::arch::Outside& seen) {
   Registers r;
-  const unsigned long long all[] = {u.rax, u.rdx, u.rcx, u.rbx, u.rsi, u.rdi, u.rbp, u.rsp, u.r8,
-                                    u.r9,  u.r10, u.r11, u.r12, u.r13, u.r14, u.r15, u.rip};
-  for (int i = 0; i < Registers::kCount; i++) set(&r, i, all[i]);
+  for (int i = 0; i < Registers::kCount; i++) {
+    if (i != goshim::arch::kDwarfPc) set(&r, i, outside_register(seen, i));
+  }
+  set_pc(&r, outside_pc(seen));
   return r;
 }
 
-// What goshim_switch leaves (arch/x86_64/context.S), as its ret will have it.
+// What goshim_switch leaves, as its return will have it.
 bool suspended(Memory* memory, Address sp, Registers* r) {
-  Address words[8];
+  Address words[goshim::arch::kSwitchWords];
   if (!memory->read(sp, words, sizeof words)) return false;
-  for (int i = 0; i < 4; i++) set(r, kR12 + 3 - i, words[1 + i]);
-  set(r, kRbx, words[5]);
-  set(r, kRbp, words[6]);
-  set(r, kRip, words[7]);
-  set(r, kRsp, sp + sizeof words);
+  for (const goshim::arch::SwitchWord& w : goshim::arch::kSwitchFrame) set(r, w.number, words[w.word]);
+  set(r, goshim::arch::kDwarfSp, sp + sizeof words);
+  set_pc(r, words[goshim::arch::kSwitchPcWord]);
   return true;
 }
 
-Address stack_pointer(const Registers& r) { return r.value[kRsp]; }
+Address stack_pointer(const Registers& r) { return r.value[goshim::arch::kDwarfSp]; }
 
 // In the second half of goshim_switch. The stack is the new flow's, and so is the thread pointer at the end of it.
-bool switching(const user_regs_struct& u, const goshim::DumpMap& map) {
-  return u.rip >= address(map.switch_middle) && u.rip < address(map.switch_end);
+bool switching(const goshim::arch::Outside& seen, const goshim::DumpMap& map) {
+  Address pc = outside_pc(seen);
+  return pc >= address(map.switch_middle) && pc < address(map.switch_end);
 }
 
 // Of the flow whose stack it is.
-Address thread_pointer(const KernelThread& k) { return k.switching ? k.registers.rdx : k.registers.fs_base; }
+Address thread_pointer(const KernelThread& k) {
+  return k.switching ? outside_switch_tp(k.seen) : outside_tp(k.seen);
+}
 
 // ---- stopping ----
 
@@ -324,16 +326,11 @@ std::string Stopped::stop_all() {
   return any ? std::string() : refused(ESRCH);
 }
 
-bool registers_of(pid_t tid, user_regs_struct* out) {
-  iovec io{out, sizeof *out};
-  return ptrace(PTRACE_GETREGSET, tid, reinterpret_cast<void*>(NT_PRSTATUS), &io) == 0;
-}
-
 std::vector<KernelThread> Stopped::threads() const {
   std::vector<KernelThread> out;
   for (const auto& [tid, state] : states_) {
     KernelThread t{tid, {}, false};
-    t.readable = state.stands && registers_of(tid, &t.registers);
+    t.readable = state.stands && outside_read(tid, &t.seen);
     out.push_back(t);
   }
   return out;
@@ -363,7 +360,7 @@ class Copying {
 void Copying::index_kernel_threads() {
   for (KernelThread& k : out_->kernel_threads) {
     if (!k.readable) continue;
-    k.switching = switching(k.registers, out_->map);
+    k.switching = switching(k.seen, out_->map);
     by_tid_[k.tid] = &k;
     by_tp_[thread_pointer(k)] = &k;
   }
@@ -387,7 +384,7 @@ void Copying::find_flow(Thread* t) {
   }
   if (t->on) {
     t->m = m_id(address(g.m.load()));
-    t->registers = running(t->on->registers);
+    t->registers = running(t->on->seen);
     t->has_stack = true;
   }
   Address sp = t->on ? stack_pointer(t->registers) : address(g.ctx.sp);
@@ -545,7 +542,9 @@ const char* syscall_name(long number, bool* fd) {
     case SYS_fsync: return "fsync";
     case SYS_fdatasync: return "fdatasync";
     case SYS_ioctl: return "ioctl";
+#ifdef SYS_epoll_wait
     case SYS_epoll_wait: return "epoll_wait";
+#endif
     case SYS_epoll_pwait: return "epoll_pwait";
     case SYS_epoll_pwait2: return "epoll_pwait2";
     case SYS_io_uring_enter: return "io_uring_enter";
@@ -553,17 +552,25 @@ const char* syscall_name(long number, bool* fd) {
   }
   *fd = false;
   switch (number) {
+#ifdef SYS_poll
     case SYS_poll: return "poll";
+#endif
     case SYS_ppoll: return "ppoll";
+#ifdef SYS_select
     case SYS_select: return "select";
+#endif
     case SYS_pselect6: return "pselect6";
     case SYS_futex: return "futex";
     case SYS_wait4: return "wait4";
     case SYS_waitid: return "waitid";
     case SYS_nanosleep: return "nanosleep";
     case SYS_clock_nanosleep: return "clock_nanosleep";
+#ifdef SYS_pause
     case SYS_pause: return "pause";
+#endif
+#ifdef SYS_open
     case SYS_open: return "open";
+#endif
     case SYS_openat: return "openat";
     case SYS_semop: return "semop";
     case SYS_semtimedop: return "semtimedop";
@@ -573,7 +580,9 @@ const char* syscall_name(long number, bool* fd) {
     case SYS_mq_timedreceive: return "mq_timedreceive";
     case SYS_rt_sigtimedwait: return "rt_sigtimedwait";
     case SYS_rt_sigsuspend: return "rt_sigsuspend";
+#ifdef SYS_vfork
     case SYS_vfork: return "vfork";
+#endif
     default: return nullptr;
   }
 }

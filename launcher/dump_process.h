@@ -3,13 +3,13 @@
 
 #include <stdint.h>
 #include <sys/types.h>
-#include <sys/user.h>
 
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "arch/outside.h"
 #include "trace/dump.h"
 
 namespace launcher {
@@ -61,19 +61,20 @@ class Memory {
 
 // Where a flow of control stands: the registers that an unwinder begins with, by their DWARF numbers.
 struct Registers {
-  static constexpr int kCount = 17;
+  static constexpr int kCount = goshim::arch::kDwarfRegisters;
   Address value[kCount] = {};
-  uint32_t known = 0;  // bit n: value[n] is there
+  uint64_t known = 0;  // bit n: value[n] is there
+  Address pc = 0;      // also in value[] if it has a number
 };
 
 // A kernel thread of the process, stopped.
 struct KernelThread {
   pid_t tid;
-  user_regs_struct registers;
+  goshim::arch::Outside seen;
   bool readable;
   bool switching = false;  // within goshim_switch, which may set the thread pointer by a system call
   // That it is in, -1 for none.
-  long syscall() const { return switching ? -1 : static_cast<long>(registers.orig_rax); }
+  long syscall() const { return switching ? -1 : goshim::arch::outside_syscall(seen); }
 };
 
 struct Thread {  // a living G

@@ -81,8 +81,9 @@ struct Callbacks {
   static bool set_initial_registers(Dwfl_Thread* thread, void* arg) {
     const Registers& r = stacks(arg)->thread_->registers;
     for (int i = 0; i < Registers::kCount; i++) {
-      if ((r.known >> i & 1) && !dwfl_thread_state_registers(thread, i, 1, &r.value[i])) return false;
+      if ((r.known >> i & 1) != 0 && !dwfl_thread_state_registers(thread, i, 1, &r.value[i])) return false;
     }
+    if (goshim::arch::kDwarfPc < 0) dwfl_thread_state_register_pc(thread, r.pc);
     return true;
   }
 };

@@ -11,9 +11,10 @@ are the structures of src/sched/runtime.h, by the library's debugging informatio
 none of its code is run.
 
 A thread that runs is shown by its kernel thread. Of another one the registers lie where goshim_switch() left them on its
-stack (arch/x86_64/context.S); an unwinder tells gdb that these are the registers of the caller of the innermost frame, and
-the frames up to there are left out of what is printed. One that was preempted lies there too: the frame in which the
-runtime interrupted it has unwinding information that leads to the saved registers (arch/x86_64/inject.S).
+stack; an unwinder tells gdb that these are the registers of the caller of the innermost frame, and the frames up to there
+are left out of what is printed. One that was preempted lies there too: the frame in which the runtime interrupted it has
+unwinding information that leads to the saved registers. Which registers that are is told by arch/NAME/gdb.py, which the
+build puts in front of this file.
 """
 import re
 import struct
@@ -70,8 +71,9 @@ class Runtime:
             raise Trouble("goshim: there is no process and no core file")
         if gdb.lookup_static_symbol("goshim::sched") is None and gdb.lookup_global_symbol("goshim::sched") is None:
             raise Trouble("goshim: libgoshim.so is not in this program, or its debugging information is missing")
-        if gdb.selected_inferior().architecture().name() != "i386:x86-64":
-            raise Trouble("goshim: these commands know x86-64 only")
+        name = gdb.selected_inferior().architecture().name()
+        if name != ARCHITECTURE:
+            raise Trouble(f"goshim: these commands are for {ARCHITECTURE}, and this is {name}")
         self.G = Layout("goshim::G", "ctx.sp", "busy", "status", "m", "wait_reason", "locked_m", "id", "start", "all_link",
                         "name")
         self.M = Layout("goshim::M", "id", "tid", "curg", "g0", "p", "all_link", "locked_g", "park_word", "spinning")
@@ -142,11 +144,11 @@ class Parked(gdb.unwinder.Unwinder):
     def __call__(self, frame):
         if self.inner is None:
             return None
-        sp, pc = frame.read_register("rsp"), frame.read_register("rip")
+        sp, pc = frame.read_register(SP), frame.read_register(PC)
         if (int(sp), int(pc)) != self.inner:
             return None
         # Below the caller's frames: gdb believes in no stack that goes the other way.
-        below = gdb.Value(self.registers["rsp"] - 64).cast(gdb.lookup_type("long")).cast(sp.type)
+        below = gdb.Value(self.registers[SP] - 8 * len(SWITCH_FRAME)).cast(gdb.lookup_type("long")).cast(sp.type)
         found = frame.create_unwind_info(Parked.FrameId(below, pc))
         number = gdb.lookup_type("unsigned long")
         for name, value in self.registers.items():
@@ -156,11 +158,12 @@ class Parked(gdb.unwinder.Unwinder):
 
     def choose(self, sp):
         """The thread whose registers goshim_switch() has left at sp."""
-        words = struct.unpack("<7Q", bytes(gdb.selected_inferior().read_memory(sp + 8, 56)))
+        n = len(SWITCH_FRAME)
+        words = struct.unpack(f"<{n}Q", bytes(gdb.selected_inferior().read_memory(sp, 8 * n)))
         inner = gdb.newest_frame()
-        self.inner = (int(inner.read_register("rsp")), int(inner.read_register("rip")))
-        self.registers = dict(zip(("r15", "r14", "r13", "r12", "rbx", "rbp", "rip"), words))
-        self.registers["rsp"] = sp + 64
+        self.inner = (int(inner.read_register(SP)), int(inner.read_register(PC)))
+        self.registers = {name: word for name, word in zip(SWITCH_FRAME, words) if name}
+        self.registers[SP] = sp + 8 * n
         gdb.invalidate_cached_frames()
 
     def forget(self):
@@ -194,7 +197,7 @@ class Selected:
         try:
             parked.choose(sp)
             frame = gdb.newest_frame()
-            while frame is not None and int(frame.read_register("rsp")) != sp + 64:
+            while frame is not None and int(frame.read_register(SP)) != sp + 8 * len(SWITCH_FRAME):
                 frame = frame.older()
                 self.left_out += 1
             if frame is None:

@@ -4,7 +4,7 @@
 // procedure call standard lets a callee destroy is not saved, the upper halves of v8 to v15 and all of SVE among it.
 // Return addresses are signed, if at all, with the stack pointer of the frame that keeps them: x30 is not signed here,
 // and a frame that is resumed finds the stack pointer it signed with. All kernel threads of a process have the same keys.
-// There are no landing pads: the library is not marked for BTI, so the loader maps it without, and any branch may enter it.
+// No landing pads (BTI): all this is entered by bl, ret or svc, and a ret may go anywhere.
 //
 // The resumed side is left by a ret, though the call it answers was made on another stack: the processor predicts by the
 // calls it has seen last, and Gs that switch to each other mostly stand in the same functions.
@@ -142,4 +142,4 @@ goshim_clone:
         .cfi_endproc
         .size   goshim_clone, .-goshim_clone
 
-        .section .note.GNU-stack, "", %progbits
+#include "arch/aarch64/marks.inc"

@@ -34,6 +34,7 @@
         saved_at 64 + \n, VREGS_AT + 16 * \n
         .endr
         saved_at 96, PC_AT
+        saved_at 32, PC_AT              // the same, by the number that gdb knows it by
         nop                             // unwinders that look one byte before a return address still find this entry
 goshim_inject_entry:
         mov     x0, x19
@@ -189,4 +190,4 @@ goshim_store_vectors:
         .cfi_endproc
         .size   goshim_store_vectors, .-goshim_store_vectors
 
-        .section .note.GNU-stack, "", %progbits
+#include "arch/aarch64/marks.inc"

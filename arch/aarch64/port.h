@@ -33,6 +33,13 @@ struct KernelAction {
 // `yield` is a nop on most cores, `isb` takes about as long as x86's pause.
 inline void pause() { asm volatile("isb" : : : "memory"); }
 
+// An acquire and a release make no full barrier of ldaxr and stlxr: a later load may come before the store.
+inline void fence_after_rmw() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+
+// Who has written code and made it visible (ic, dsb, isb) has done the isb for his own processor only.
+constexpr bool kStaleCode = true;
+inline void synchronise_code() { asm volatile("isb" : : : "memory"); }
+
 constexpr int kSpinFree = 0;
 constexpr int kSpinHeld = 1;
 
@@ -44,7 +51,9 @@ inline uint64_t cycles() {
 
 }  // namespace goshim::arch
 
-#define GOSHIM_EXPORT_JUMP(name, target)                                                                             \
-  __asm__(".pushsection .text\n.globl " #name "\n.type " #name ", %function\n" #name ":\n.cfi_startproc\nb " #target \
-          "\n.cfi_endproc\n"                                                                                         \
+// hint #34 is bti c.
+#define GOSHIM_EXPORT_JUMP(name, target)                                             \
+  __asm__(".pushsection .text\n.globl " #name "\n.type " #name ", %function\n" #name \
+          ":\n.cfi_startproc\nhint #34\nb " #target                                  \
+          "\n.cfi_endproc\n"                                                         \
           ".size " #name ", .-" #name "\n.popsection");

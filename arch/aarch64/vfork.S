@@ -33,4 +33,4 @@ goshim_vfork:
         .cfi_endproc
         .size   goshim_vfork, .-goshim_vfork
 
-        .section .note.GNU-stack, "", %progbits
+#include "arch/aarch64/marks.inc"

@@ -32,6 +32,12 @@ struct KernelAction {
 inline void pause() { asm volatile("pause"); }
 
 // decl-based in libc: 1 is free, 0 or less is held.
+// Every locked instruction is a full barrier: the compiler alone is to be held back.
+inline void fence_after_rmw() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
+constexpr bool kStaleCode = false;
+inline void synchronise_code() {}
+
 constexpr int kSpinFree = 1;
 constexpr int kSpinHeld = 0;
 

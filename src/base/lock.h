@@ -57,8 +57,12 @@ class Lock {
       sys::futex_wait(&word_, 1, sure ? kForever : sys::nanotime() + kUnsure);
     sleepers_.fetch_sub(1, std::memory_order_relaxed);
   }
-  std::atomic<uint32_t> word_{0};      // 1: held
-  std::atomic<uint32_t> sleepers_{0};  // that sleep or are about to
+  // 1: held. Acquire by who takes it, release by who gives it up; looks before an attempt are relaxed, as the attempt
+  // decides.
+  std::atomic<uint32_t> word_{0};
+  // That sleep or are about to. Relaxed in unlock(), where the sleeper's membarrier orders it behind the store (K1);
+  // raised before that membarrier, and lowered by one who has the lock, whose own unlock() reads it next.
+  std::atomic<uint32_t> sleepers_{0};
 };
 
 class LockGuard {

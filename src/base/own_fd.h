@@ -20,7 +20,7 @@ class OwnFd {
   friend bool own_fd(int fd);
   friend int own_fd_from(unsigned fd);
   friend void own_fd_make_way(int fd);
-  std::atomic<int> fd_{-1};
+  std::atomic<int> fd_{-1};  // relaxed: a number on its own, what it stands for is the kernel's
 };
 
 enum class OwnFdName { Poller, Break, Tasks, Page, Count };

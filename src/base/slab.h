@@ -36,7 +36,8 @@ class Slab {
   void release(T* t) {
     LockGuard guard(lock_);
     t->slab_next = free_;
-    std::atomic_thread_fence(std::memory_order_release);  // a fork may come in between
+    // A fork may come in between: its child must not see the head without the link. For other threads the lock does it.
+    std::atomic_thread_fence(std::memory_order_release);
     free_ = t;
   }
   // For the child of a fork: somebody may have been in the middle of carving; what is left of the chunk is given up.

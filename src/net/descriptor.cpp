@@ -23,11 +23,13 @@ namespace {
 constexpr int kChunkBits = 8;
 constexpr int kChunk = 1 << kChunkBits;
 constexpr int kChunks = 1 << 14;
-std::atomic<Descriptor*> chunks[kChunks];  // written once each; [0] is not used
+std::atomic<Descriptor*> chunks[kChunks];  // written once each (release; acquire); [0] is not used
 std::atomic<int> n_chunks{1};              // those below may be there (relaxed: grows before the first wait in one)
 // The first one needs no system call: what a program makes before its first thread is noted in it.
 alignas(kPage) Descriptor first_chunk[kChunk];
 
+// Changes of what a number means to other threads are the program's to order: it makes a descriptor known, or sets it
+// up, before others use it so. Hence relaxed where nothing else is to be seen with the value.
 std::atomic<uint32_t> share_epoch{1};
 std::atomic<uint32_t> status_epoch{1};
 std::atomic<bool> timeouts_used{false};

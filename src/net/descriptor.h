@@ -32,8 +32,10 @@ struct Descriptor;
 
 // A call that waits. The address of fired, its first member, is the key that it parks on.
 struct Wait {
-  std::atomic<uint32_t> fired{0};  // set once, under the lock of the record that brought the event
-  int fd = -1;                     // the descriptor, and how many more there are: for the dump
+  // Set once, under the lock of the record that brought the event. Parking looks at it under the bucket's lock, which
+  // unpark_one() takes afterwards.
+  std::atomic<uint32_t> fired{0};
+  int fd = -1;  // the descriptor, and how many more there are: for the dump
   int others = 0;
 };
 
@@ -46,10 +48,13 @@ struct WaitNode {
   Wait* wait = nullptr;
   uint32_t events = 0;  // those it waits for (EPOLLIN...)
   // The number was closed meanwhile: the file is found at this one, see record_closing(); or kLost. Set under the
-  // record's lock before the number is closed (seq_cst: against trying), taken by the owner.
+  // record's lock before the number is closed, taken by the owner. kept and trying are a pair: the closer writes kept
+  // and reads trying, the owner writes trying and reads kept, all seq_cst. Else relaxed: under the lock, or after a
+  // wake-up.
   std::atomic<int> kept{kNone};
-  std::atomic<uint32_t> trying{0};         // of a holder: 1 during an attempt (N6); owner
-  std::atomic<Descriptor*> home{nullptr};  // of one that watches: whose lock; changed under that lock
+  std::atomic<uint32_t> trying{0};  // of a holder: 1 during an attempt (N6); owner
+  // Of one that watches: whose lock; changed under that lock (relaxed: read, locked, and read again).
+  std::atomic<Descriptor*> home{nullptr};
   bool linked = false;
   bool single = false;  // of a SingleWait
 };
@@ -98,13 +103,15 @@ struct alignas(kCacheLine) Descriptor {
   // Raised whenever the number gets another meaning. Written under lock (release); an event or a wait of an earlier one
   // is void.
   std::atomic<uint32_t> generation{0};
-  std::atomic<uint32_t> traits{0};      // anyone, relaxed: a guess
-  std::atomic<uint32_t> registered{0};  // the life of the poller it was added in, 0 for none; lock
+  std::atomic<uint32_t> traits{0};  // anyone, relaxed: a guess
+  // The life of the poller it was added in, 0 for none; lock. Read without (relaxed): a guess, enlist() looks again.
+  std::atomic<uint32_t> registered{0};
   std::atomic<uint32_t> edges[2]{};  // events so far, by Direction; raised under lock (release), read without (acquire)
   std::atomic<uint32_t> drained{0};  // N5; anyone (relaxed)
   // Set at the first RDHUP, HUP, ERR or PRI: from then on a short read says nothing. lock; read without (relaxed).
   std::atomic<uint32_t> ended{0};
   // share_epoch when this process made it, 0 if it came from elsewhere: while equal, nobody else has the description.
+  // Relaxed, as dupped: the thread that shares it or makes a second number does so before others can know of that.
   std::atomic<uint32_t> private_since{0};
   std::atomic<uint32_t> dupped{0};        // another number may name the same description
   std::atomic<uint32_t> status_epoch{0};  // status and timeouts are of this status_epoch, 0: unknown (release, acquire)
@@ -115,9 +122,9 @@ struct alignas(kCacheLine) Descriptor {
   std::atomic<uint64_t> peer{0};
   WaitList waiting[2];                      // lock: calls of which one is woken for an event
   WaitList holders;                         // N6; lock
-  std::atomic<uint32_t> status_changes{0};  // by the program; raised under lock
+  std::atomic<uint32_t> status_changes{0};  // by the program; raised under lock, compared there (read before: acquire)
   WaitList watching;                        // lock: calls that are all woken (poll, select)
-  // Of a copy made by record_closing(): calls that still use it; the last one closes it.
+  // Of a copy made by record_closing(): calls that still use it; the last one closes it (acq_rel: the others are done).
   std::atomic<uint32_t> users{0};
   uint32_t being_closed = 0;  // N6: between record_closing() and record_closed(); lock
   // See records_recheck(); lock.

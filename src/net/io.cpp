@@ -526,7 +526,18 @@ long io_writev(int fd, const iovec* v, int n) {
   auto count = static_cast<size_t>(n);
   long r = waiting_call(w, kNotExact, [&](Mode mode) {
     if (mode == Mode::Plain) return w.call(SYS_writev, v, n);
-    if (mode == Mode::Region && !done) return w.in_region(SYS_writev, word(v), n, 0, 0, 0);
+    if (mode == Mode::Region) {
+      long wrote = done ? 0 : w.in_region(SYS_writev, word(v), n, 0, 0, 0);
+      if (!done && (wrote <= 0 || !w.cut_short())) return wrote;
+      size_t all = total(v, count);  // the kernel has found the vector valid
+      for (;;) {
+        done += static_cast<size_t>(wrote);
+        if (done >= all) return static_cast<long>(done);
+        Rest rest(v, count, done, all);
+        wrote = w.in_region(SYS_writev, word(rest.next()), word(rest.count()), 0, 0, 0);
+        if (wrote <= 0 || !w.cut_short()) return more(done, wrote);
+      }
+    }
     if (!done) {
       long wrote = w.call(SYS_pwritev2, v, n, -1, -1, RWF_NOWAIT);
       if (wrote <= 0) return wrote;
@@ -536,7 +547,6 @@ long io_writev(int fd, const iovec* v, int n) {
     }
     if (!w.stream()) return static_cast<long>(done);
     return move_rest(w, v, count, &done, [&](const Rest& rest) {
-      if (mode == Mode::Region) return w.in_region(SYS_writev, word(rest.next()), word(rest.count()), 0, 0, 0);
       long wrote = w.call(SYS_pwritev2, rest.next(), rest.count(), -1, -1, RWF_NOWAIT);
       w.hint(wrote, kIn);
       return wrote;
@@ -770,7 +780,7 @@ class TemporaryMask {
 
 // Event loops that block in the kernel at this moment. Each costs a kernel thread, as natively; more of them park.
 constexpr int kMostLoops = 16;
-std::atomic<int> loops_in_kernel{0};
+std::atomic<int> loops_in_kernel{0};  // relaxed: a rule of thumb
 
 class InKernel {
  public:

@@ -29,12 +29,14 @@ constexpr uint32_t kEverything = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EP
 constexpr Nanos kLongest = 5 * kSecond;
 constexpr uint64_t kBreakToken = ~UINT64_C(0);
 
-std::atomic<M*> sleeper{nullptr};  // the M in poller_wait, while it waits in the kernel; written by it (seq_cst)
-Lock making;                       // for life and what it stands for
-std::atomic<uint32_t> life{0};     // making; read by anyone (acquire)
-std::atomic<uint32_t> broken{0};   // 1: a break is due. Set by poller_break (release), taken by poller_wait (acquire)
-std::atomic<bool> looking{false};  // an M is in poller_look
-std::atomic<bool> no_pwait2{false};
+// The M in poller_wait, while it waits in the kernel; written by it. seq_cst, with life: it writes this and reads life,
+// make() writes life and reads this.
+std::atomic<M*> sleeper{nullptr};
+Lock making;                         // for life and what it stands for
+std::atomic<uint32_t> life{0};       // making; read by anyone (acquire)
+std::atomic<uint32_t> broken{0};     // 1: a break is due. Set by poller_break (release), taken by poller_wait (acquire)
+std::atomic<bool> looking{false};    // an M is in poller_look; a lock that is only tried (acquire, release)
+std::atomic<bool> no_pwait2{false};  // relaxed: found out by each anew, if need be
 uint32_t served = 0;  // the life that the M in poller_wait has last slept in; it alone reads and writes it
 
 // The numbers in sysmon's own table. Written and read by sysmon.

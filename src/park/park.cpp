@@ -11,6 +11,11 @@
 //   L4  The waker sets the request in the G's Tls, issues a membarrier, reads G::park_key; the G sets park_key, then
 //       reads the request. So an interrupt is seen by one of them.
 //
+// Memory order: a waiter looks at the object under the bucket's lock, and a waker takes the same lock after he has
+// changed the object: of the two critical sections the second sees what came before the end of the first. So validate
+// may use relaxed loads, and callbacks relaxed changes of the bits that are theirs. What the waker did before is seen
+// by the woken through ready(): a release into a run queue, an acquire out of it; and through G::busy.
+//
 // Lock order: a bucket's lock is taken before the scheduler's and the timers' locks, and two buckets in address order.
 #include "park/park.h"
 
@@ -27,7 +32,7 @@ namespace goshim {
 namespace {
 
 struct Waiter {
-  std::atomic<const void*> key;  // L1
+  std::atomic<const void*> key;  // L1; relaxed: who reads it without the lock looks again under it
   // FIFO of the key: prev of the first is null.
   Waiter* next = nullptr;
   Waiter* prev = nullptr;
@@ -42,7 +47,8 @@ struct Waiter {
   bool interruptible;
   ParkResult result = ParkResult::Unparked;  // written by who takes it off, before it is woken
   uint32_t gift = 0;                         // likewise
-  std::atomic<uint32_t> woken{0};            // futex of a foreign thread; 1 is the waker's last store to the node
+  // Futex of a foreign thread; 1 is the waker's last store to the node (release: result and gift; acquire).
+  std::atomic<uint32_t> woken{0};
 };
 
 struct alignas(32) Bucket {

@@ -14,10 +14,11 @@ struct Timer {
   // lock; it may ready Gs.
   void (*fire)(void* arg) = nullptr;
   void* arg = nullptr;
-  // The heap it is in, or null. Written under that heap's lock; read without it by timer_stop, which rechecks.
+  // The heap it is in, or null. Written under that heap's lock (release: firing comes before null); read without it by
+  // timer_stop (acquire), which rechecks.
   std::atomic<TimerHeap*> heap{nullptr};
   uint32_t index = 0;  // place in the heap; the heap's lock
-  // 1 while fire() runs: timer_stop waits for it, so that the timer may be reused after it returns.
+  // 1 while fire() runs: timer_stop waits for it (release, acquire), so that the timer may be reused after it returns.
   std::atomic<uint32_t> firing{0};
 };
 
@@ -28,8 +29,9 @@ struct TimerHeap {
   Timer** slots = few;       // lock
   uint32_t size = 0;         // lock
   uint32_t capacity = kFew;  // lock
-  // Earliest expiry, kForever if none; written under lock, read by anyone (relaxed: a stale value is corrected by the
-  // idle protocol, which looks again after it has announced itself).
+  // Earliest expiry, kForever if none; written under lock, seq_cst: whoever goes to sleep announces that and reads this
+  // (seq_cst), who makes it earlier reads the announcement next (wake_poller). Other reads are relaxed: who runs looks
+  // again.
   std::atomic<Nanos> first{kForever};
 };
 

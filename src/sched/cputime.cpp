@@ -19,6 +19,11 @@ void add(std::atomic<Nanos>* time, Nanos more) {
 
 // The calling M charges what it runs.
 void charge(M* m, bool exactly) {
+  // C3: odd before the clocks are read, by a full fence (as a seqlock's release fence it stands too). What runs on
+  // until the charge is made must not be seen by a reader, who would see less of it the next time.
+  uint32_t sequence = m->cpu_sequence.load(std::memory_order_relaxed);
+  m->cpu_sequence.store(sequence + 1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   Nanos now = sys::nanotime();
   Nanos used = now - m->cpu_since;
   Nanos before = m->cpu_clock.load(std::memory_order_relaxed);
@@ -27,9 +32,6 @@ void charge(M* m, bool exactly) {
     clock = kernel_cpu_time(0);
     used = clock > before ? clock - before : 0;  // C1
   }
-  uint32_t sequence = m->cpu_sequence.load(std::memory_order_relaxed);
-  m->cpu_sequence.store(sequence + 1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
   add(&m->curg.load(std::memory_order_relaxed)->cpu_time, used);
   m->cpu_clock.store(clock, std::memory_order_relaxed);
   m->cpu_since = now;
@@ -79,12 +81,17 @@ Nanos g_cpu_time(G* g) {
     uint32_t sequence = m ? m->cpu_sequence.load(std::memory_order_acquire) : 0;
     Nanos time = g->cpu_time.load(std::memory_order_relaxed);
     if (!m) return time;
-    if (m->curg.load(std::memory_order_relaxed) == g) {
+    bool runs = m->curg.load(std::memory_order_relaxed) == g;
+    if (runs) {
       Nanos used = kernel_cpu_time(m->tid) - m->cpu_clock.load(std::memory_order_relaxed);
       if (used > 0) time += used;
     }
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (!(sequence & 1) && m->cpu_sequence.load(std::memory_order_relaxed) == sequence) return time;
+    // curg again: between the charge and the change of curg the M's clock was still g's, and is no more.
+    if (!(sequence & 1) && m->cpu_sequence.load(std::memory_order_relaxed) == sequence &&
+        (m->curg.load(std::memory_order_relaxed) == g) == runs) {
+      return time;
+    }
     arch::pause();
   }
 }

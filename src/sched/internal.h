@@ -42,7 +42,7 @@ struct Sched {
   // runtime_start()).
   std::atomic<int> wanted_procs{0};
   // L1, L2 in proc.cpp. Written under lock, read without: relaxed where the reader looks again, or may be late.
-  std::atomic<int> limit{0};         // Ps that may be active
+  std::atomic<int> limit{0};         // Ps that may be active; who raises it wakes
   std::atomic<int> active{0};        // Ps that are not retired
   std::atomic<bool> surplus{false};  // active > limit
   Nanos started_at = 0;
@@ -58,11 +58,14 @@ struct Sched {
   std::atomic<int> n_idle_m{0};  // written under lock, read by anyone (relaxed)
   P* retired = nullptr;          // lock; linked by idle_link (L1 in proc.cpp)
 
-  // Copies for the fast paths, written under lock, read without (relaxed; the idle protocol makes that safe).
+  // Copies for the fast paths, written under lock, read without (relaxed; the idle protocol makes that safe: S2 and S3
+  // have fences, or the lock is taken and the true number read).
   std::atomic<uint32_t> runq_size{0};
   std::atomic<uint32_t> urgent_size{0};
+  // Written under lock, seq_cst: S1 and S6 in proc.cpp. Read relaxed behind a fence, or as a hint.
   alignas(kCacheLine) std::atomic<int> n_idle_p{0};
-  // Ms that look for work (invariant S1 in proc.cpp). Changed by anyone.
+  // Ms that look for work (invariant S1 in proc.cpp). Changed by anyone, seq_cst. That alone orders no relaxed load
+  // behind it on every processor: S3 has a fence next, wakep() reads n_idle_p with seq_cst.
   std::atomic<int> n_spinning{0};
   // Ms woken in a row that found nothing, and whether a wake-up was left to sysmon because of that (wake_for_ready in
   // proc.cpp). Relaxed: hints.
@@ -70,7 +73,8 @@ struct Sched {
   std::atomic<bool> wake_owed{false};
 
   // Polling: when an M last took events (not above 0: not yet), 0 while one blocks in the poller; and until when that
-  // one blocks.
+  // one blocks. seq_cst: the sleeper writes these and then reads the timers, who adds a timer writes that first and
+  // then reads these (wake_poller). Relaxed where it is a hint.
   alignas(kCacheLine) std::atomic<Nanos> last_poll{1};
   std::atomic<Nanos> poll_until{0};
   // When records_recheck() is to be called next, by an M: sysmon, which has other descriptors, sees to it. Relaxed.
@@ -79,7 +83,7 @@ struct Sched {
   // Polls in a row for which an M was woken, and that woke no G (S5 in proc.cpp). Relaxed: a hint.
   std::atomic<uint32_t> n_futile_polls{0};
 
-  // sysmon's deep sleep.
+  // sysmon's deep sleep: S6 in proc.cpp, seq_cst.
   std::atomic<uint32_t> sysmon_asleep{0};
   std::atomic<Nanos> sysmon_woken{0};
 
@@ -95,15 +99,16 @@ struct Sched {
   Lock all_lock;
   // Pushed under all_lock, with release: fork's child and for_each_g() walk it as it is.
   std::atomic<G*> all_gs{nullptr};
-  std::atomic<M*> all_ms{nullptr};  // pushed by CAS
-  std::atomic<uint64_t> ids{1};     // the next id that no P has reserved
+  std::atomic<M*> all_ms{nullptr};  // pushed by CAS (release), walked by acquire
+  std::atomic<uint64_t> ids{1};     // the next id that no P has reserved; relaxed: each number is given out once
   // Gs made and ended where no P could count them, and the one that the runtime started with; see live() in proc.cpp.
+  // first_ended is read relaxed: its writer issues a membarrier (g_ends()).
   std::atomic<uint64_t> gs_made{0};
   std::atomic<uint64_t> gs_ended{0};
   std::atomic<bool> first_ended{false};  // the one that the runtime started with has ended
   std::atomic<bool> last_ended{false};   // somebody has been told to be the last
-  std::atomic<int> ms{0};
-  std::atomic<int> helpers{0};  // kernel threads of goshim that are no Ms
+  std::atomic<int> ms{0};                // relaxed, as the next: shown only
+  std::atomic<int> helpers{0};           // kernel threads of goshim that are no Ms
 
   // In the child of a fork (thread/fork.cpp).
   G* survivor = nullptr;  // the G that forked, null for a foreign thread, until the runtime starts again: then G 1
@@ -169,7 +174,7 @@ bool kernel_thread_sleeps(int tasks, int tid);  // in the kernel, as far as one 
 void sysmon_wake();
 void sysmon_after_fork_child();
 inline void sysmon_poke() {
-  if (GOSHIM_UNLIKELY(sched.sysmon_asleep.load(std::memory_order_relaxed) != 0)) sysmon_wake();
+  if (GOSHIM_UNLIKELY(sched.sysmon_asleep.load(std::memory_order_seq_cst) != 0)) sysmon_wake();  // S6 in proc.cpp
 }
 
 }  // namespace goshim

@@ -29,14 +29,17 @@ size_t mapping_size() { return kGuard + kAltStack + kStack + round_up(tcb::footp
 Slab<M> m_slab;
 Slab<G> g0_slab;
 Lock template_lock;
-M* wanted;                            // template_lock; linked by sched_link
-std::atomic<uint32_t> template_word;  // bumped after every push on wanted
-std::atomic<bool> lacking{false};     // an M could not be had for want of memory: to be tried again
+M* wanted;  // template_lock; linked by sched_link
+// Bumped (release) after every push on wanted; the template thread reads it (acquire) before it looks there, and sleeps
+// only while it is the same.
+std::atomic<uint32_t> template_word;
+std::atomic<bool> lacking{false};  // an M could not be had for want of memory: to be tried again; before template_word
 constexpr Nanos kRetry = 10 * kMillisecond;
 
 struct Ended {
   std::atomic<M*> head{nullptr};
 };
+// seq_cst CAS in, acquire out: what the M wrote last is seen by who uses it again.
 Ended ended;  // Ms whose kernel thread has ended or is about to; reused when the kernel does not know it any more
 
 char* map_stack() {

@@ -19,11 +19,16 @@
 //       ready() leaves to sysmon: see wake_for_ready().
 //   S3  going idle: put the P on the idle list, lower n_spinning, full barrier, look at every queue and timer again.
 //   By S2 and S3 either the submitter sees no spinner (and wakes one), or the idler sees the G.
+//       A spinning M that finds work and then sees no idle P in wakep() has lowered n_spinning first: so a submitter
+//       that counted on it came before, and an idler that the submitter saw is seen here too. Both accesses are
+//       seq_cst.
 //   S4  a P on the idle list has an empty queue when it gets there; its timers remain and belong to everybody.
 //   S5  the poller: whose P is the last to run blocks in it when he goes idle. While others run, they look into it each
 //       time they run out of work, and sysmon does every millisecond if nobody has. An M that goes idle beside them
 //       blocks in it too, unless that would wake it for every byte that a running G writes to another: if the last look
 //       of a running M is younger than kPollFresh, or the last polls woke no G, it just sleeps.
+//   S6  sysmon sleeps for long only when all Ps are idle: it sets sysmon_asleep, then reads n_idle_p (deep_sleep). Who
+//       takes a P off the idle list lowers n_idle_p, then reads sysmon_asleep (sysmon_poke). All four are seq_cst.
 //
 // Invariants of P ownership:
 //   P1  a P with status Running belongs to exactly one M, whose m->p it is.
@@ -70,7 +75,7 @@ namespace goshim {
 __thread Tls goshim_tls __attribute__((tls_model("initial-exec"))) = {};
 
 Sched sched;
-bool runtime_started;
+std::atomic<bool> runtime_started{false};
 
 namespace {
 
@@ -120,6 +125,7 @@ GOSHIM_COLD void note_latency(M* m, G* g) {
 
 // -- resuming --
 
+// acquire: pairs with the stlr or plain store at the end of goshim_switch(); all that the G had saved and done is seen.
 void wait_busy(G* g) {
   int spins = 0;
   while (g->busy.load(std::memory_order_acquire)) {
@@ -130,6 +136,9 @@ void wait_busy(G* g) {
 
 void prepare_resume(M* m, G* g, bool new_slice) {
   if (GOSHIM_UNLIKELY(g->busy.load(std::memory_order_acquire))) wait_busy(g);
+  if constexpr (arch::kStaleCode) {
+    if (g->m.load(std::memory_order_relaxed) != m) arch::synchronise_code();  // it may have written code over there
+  }
   if (GOSHIM_UNLIKELY(g->ready_at != 0)) note_latency(m, g);
   cpu_charge(m);
   g->busy.store(1, std::memory_order_relaxed);
@@ -275,6 +284,7 @@ M* midle_get() {
   return m;
 }
 
+// release: next_p and spinning, written before, are seen by m_sleep() (acquire).
 void m_wake(M* m) {
   m->park_word.store(0, std::memory_order_release);
   sys::futex_wake(&m->park_word, 1);
@@ -432,7 +442,9 @@ P* idle_p_for(M* m) {
     LockGuard guard(sched.lock);
     p = pidle_get();
   }
-  if (p) acquirep(m, p);
+  if (!p) return nullptr;
+  acquirep(m, p);
+  sysmon_poke();  // S6
   return p;
 }
 
@@ -550,7 +562,6 @@ G* find_runnable(M* m) {
       if (poller_dispatch(events) != 0) sched.n_futile_polls.store(0, std::memory_order_relaxed);
       else if (events.count) sched.n_futile_polls.fetch_add(1, std::memory_order_relaxed);
       if (got) {
-        sysmon_poke();
         // It may be another P than the one whose timer is due.
         Nanos now = sys::nanotime();
         for (int i = 0; i < sched.procs; i++) {
@@ -621,14 +632,14 @@ void pidle_put(P* p) {
   }
   p->idle_link = sched.idle_p;
   sched.idle_p = p;
-  sched.n_idle_p.fetch_add(1, std::memory_order_relaxed);
+  sched.n_idle_p.fetch_add(1, std::memory_order_seq_cst);
 }
 
 P* pidle_get() {
   P* p = sched.idle_p;
   if (p) {
     sched.idle_p = p->idle_link;
-    sched.n_idle_p.fetch_sub(1, std::memory_order_relaxed);
+    sched.n_idle_p.fetch_sub(1, std::memory_order_seq_cst);  // S6
   }
   return p;
 }
@@ -641,10 +652,13 @@ void startm(P* p, bool spinning) {
     m = p ? midle_get() : nullptr;
   }
   if (!p) {
-    if (spinning) sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
+    if (!spinning) return;
+    sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
+    // Who submitted meanwhile has counted on a spinning M that there is not; a P may have become idle for him.
+    if (sched.n_idle_p.load(std::memory_order_seq_cst) != 0) wakep();
     return;
   }
-  sysmon_poke();
+  sysmon_poke();  // S6
   tally(Counter::wakes);
   if (!m) {
     newm(p, spinning);
@@ -656,7 +670,9 @@ void startm(P* p, bool spinning) {
 }
 
 void wakep() {
-  if (sched.n_idle_p.load(std::memory_order_relaxed) == 0) {
+  // seq_cst, which on many processors is a plain load: who has just lowered n_spinning (S1) must not have read this
+  // before. Who comes from a submit has made his fence (S2).
+  if (sched.n_idle_p.load(std::memory_order_seq_cst) == 0) {
     // D8: a P whose M has been in a blocking region for long is as good as an idle one. With many Ps a few are looked
     // at, from a random place: the next ready() looks at others, and sysmon at all.
     int procs = sched.procs.load(std::memory_order_acquire);
@@ -730,8 +746,16 @@ void handoffp(P* p) {
     }
     when = earliest_timer();
   }
-  if (p) startm(p, false);
-  else if (when != kForever) wake_poller(when);
+  if (p) {
+    startm(p, false);
+    return;
+  }
+  if (when != kForever) wake_poller(when);
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // S3
+  if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) ||
+      sched.urgent_size.load(std::memory_order_relaxed)) {
+    wakep();
+  }
 }
 
 void wake_poller(Nanos when) {
@@ -1044,7 +1068,7 @@ static void region_leave(G* g) {
     acquirep(m, p);
     g->status.store(GStatus::Running, std::memory_order_relaxed);
     timeline(Event::RegionExit);
-    sysmon_poke();
+    sysmon_poke();  // S6
     return;
   }
   timeline(Event::RegionExit);
@@ -1167,6 +1191,7 @@ void set_max_procs(int n) {
 
 namespace {
 
+// Each written once, under kind_lock, before n_kinds counts it (release; acquire).
 struct Kind {
   std::atomic<size_t> size;
   size_t guard;

@@ -35,12 +35,15 @@ struct Tls {
   // "Not now": while above 0, no injection (preemption, signal handler, cancellation) into this G. It is in the G's TCB
   // and not in the M, because a preemption between reading the M and raising the counter would raise another M's.
   int32_t nopreempt;
-  // Requests (Pending bits) set by others, read at the last preempt_on(). Any thread sets, the G clears.
+  // Requests (Pending bits) set by others, read at the last preempt_on(). Any thread sets, the G clears. seq_cst by who
+  // sets: what the request is about comes before. The G's own looks are relaxed: a handler (on its kernel thread) or a
+  // membarrier, which the setter issues next, comes between his request and a look that missed it. Taken by a seq_cst
+  // exchange.
   std::atomic<uint32_t> pending;
   // Non-zero when a wait must end at once with EINTR (Interrupt bits): a signal or a cancellation is waiting. Any
-  // thread sets, the G clears.
+  // thread sets, the G clears. Orders as for pending.
   std::atomic<uint32_t> interrupt;
-  // Calls that let others run if asked to (give_way()). The G counts, sysmon reads.
+  // Calls that let others run if asked to (give_way()). The G counts, sysmon reads (relaxed: a number on its own).
   std::atomic<uint32_t> calls;
   int tid;             // virtual thread id of the G (the pid for the main G); 0 in a foreign thread until asked for
   int32_t dispatched;  // 1 + the number of the syscall(2) that the G is making by a function of libc, or 0; its own
@@ -107,9 +110,14 @@ struct alignas(kCacheLine) G {
   // 1 from the moment an M resumes this G until goshim_switch has saved it. A G may be readied, and be in a queue, with
   // busy still 1: who takes it out waits (see "the busy hand-over" in proc.cpp). Store release, load acquire.
   std::atomic<uint32_t> busy{0};
-  std::atomic<GStatus> status{GStatus::Dead};  // written by the owner
-  std::atomic<M*> m{nullptr};                  // the M that runs it; written by that M at the switch
-  G* schedlink = nullptr;                      // next in a run queue or dead list; owned by that list
+  // Written by the owner. Release where the G is to be found by others afterwards (what they then read of it was
+  // written before), relaxed on the way to and from the kernel: who must not miss a change has issued a membarrier (S2
+  // in thread/signal.cpp).
+  std::atomic<GStatus> status{GStatus::Dead};
+  // The M that runs it; written by that M at the switch (relaxed: others use it for a poke or a guess, and Ms are never
+  // unmapped; what they must be sure of has a membarrier or the M's own marks behind it).
+  std::atomic<M*> m{nullptr};
+  G* schedlink = nullptr;  // next in a run queue or dead list; owned by that list
   // When it was readied, for the few whose way to running is timed; else 0. Written by who readies it, before it can
   // be found; taken by the M that resumes it.
   Nanos ready_at = 0;
@@ -143,15 +151,19 @@ struct alignas(kCacheLine) G {
   void* (*start)(void*) = nullptr;
   void* arg = nullptr;
   void* result = nullptr;
-  std::atomic<uint32_t> life{0};     // as joiners see it: bits of thread/life.h
-  std::atomic<G*> joining{nullptr};  // the G it waits for in join; itself
+  // As joiners see it: bits of thread/life.h. Changed by acq_rel: the result is written before kExited, and of kExited
+  // and kJoining the one that comes second sees the other, as they are bits of one word.
+  std::atomic<uint32_t> life{0};
+  std::atomic<G*> joining{nullptr};  // the G it waits for in join; itself (release, acquire: a check for mistakes)
   void* user_stack = nullptr;        // lowest address of a stack the program supplied, else null
   size_t user_stack_size = 0;
 
   // -- signals and cancellation; see thread/signal.h --
-  std::atomic<uint64_t> sigmask{0};  // blocked signals, bit n-1 for signal n; written by the G itself
-  void* signal_state = nullptr;      // owned by thread/signal.cpp
-  CancelLimits cancel_limits;        // the G's
+  // Blocked signals, bit n-1 for signal n; written by the G itself, seq_cst: it writes, then looks for signals; a
+  // sender puts one on a list, then reads the mask (S3 in thread/signal.cpp). Its own reads are relaxed.
+  std::atomic<uint64_t> sigmask{0};
+  void* signal_state = nullptr;  // owned by thread/signal.cpp
+  CancelLimits cancel_limits;    // the G's
 
   // -- injection; see sched/inject.cpp --
   void* saved = nullptr;  // innermost saved context; owned by the G
@@ -164,8 +176,8 @@ struct alignas(kCacheLine) G {
   void* ident = nullptr;  // owned by thread/ident.cpp
 
   // -- CPU time; see sched/cputime.h --
-  std::atomic<Nanos> cpu_time{0};
-  Nanos usage_total = 0;  // as told by g_usage() last, and the user's part of it; the G's
+  std::atomic<Nanos> cpu_time{0};  // C3 there
+  Nanos usage_total = 0;           // as told by g_usage() last, and the user's part of it; the G's
   Nanos usage_user = 0;
 };
 
@@ -183,27 +195,33 @@ constexpr int kStackKinds = 8;  // different (stack size, guard size) pairs with
 
 struct alignas(kCacheLine) P {
   int id = 0;
+  // Who gives the P away stores with release, who gets it wins an acq_rel CAS or takes it from a list under a lock: so
+  // an owner's plain fields pass on to the next one. Other looks are relaxed or acquire, and guesses.
   std::atomic<PStatus> status{PStatus::Idle};
-  std::atomic<M*> m{nullptr};  // back link; written by the owner at acquire and release
-  P* idle_link = nullptr;      // sched.lock
-  Counts* counts = nullptr;    // its area of the page of counters (trace/page.h); constant after start
+  // Back link; written by the owner at acquire and release. Relaxed, before status Running where sysmon is to find it;
+  // a stale one costs an M a look or a poke in vain, since R1 in sysmon.cpp compares with that M's own word.
+  std::atomic<M*> m{nullptr};
+  P* idle_link = nullptr;    // sched.lock
+  Counts* counts = nullptr;  // its area of the page of counters (trace/page.h); constant after start
 
   // Ticks: written by the owner, read by sysmon (relaxed: a missed tick costs one round).
-  std::atomic<uint64_t> schedtick{0};     // every time a G starts a new slice
-  std::atomic<uint32_t> syscalltick{0};   // every blocking region entered
+  std::atomic<uint64_t> schedtick{0};    // every time a G starts a new slice
+  std::atomic<uint32_t> syscalltick{0};  // every blocking region entered
+  // Both are hints when to take a P; the CAS of status decides. Written before status Syscall (release).
   std::atomic<bool> region_long{false};   // set at region entry: anyone may take the P at once
   std::atomic<bool> region_stale{false};  // sysmon saw this region twice (>= 20 us): anyone may take the P
 
   // Local run queue: a ring with one producer (the owner) and many consumers. tail: written by the owner, release.
   // head: CAS by consumers together with tail, acq_rel. Slots are atomics because a consumer may read one that is being
-  // overwritten; its CAS on head then fails.
+  // overwritten; its CAS on head then fails. Relaxed: published by tail, and the reads come before the CAS's store
+  // (R1 to R3 in runq.h).
   alignas(kCacheLine) std::atomic<uint32_t> runq_head{0};
   std::atomic<uint32_t> runq_tail{0};
   // The G readied last by the running one: runs next and inherits its slice. Its address, with kWanted while a thief is
   // deciding. Set by the owner only; anyone may take it (N1 to N4 in runq.h).
   std::atomic<uintptr_t> runnext{0};
-  std::atomic<uint32_t> taking{0};      // written by the owner
-  std::atomic<bool> next_thief{false};  // some thief is at runnext; thieves
+  std::atomic<uint32_t> taking{0};      // written by the owner: relaxed up, release down; the thief's membarrier (N3)
+  std::atomic<bool> next_thief{false};  // some thief is at runnext; thieves (a lock: acquire, release)
   std::atomic<G*> runq[kRunqSize];
 
   // Dead Gs by kind of stack, last in first out; owner only.
@@ -257,40 +275,49 @@ struct TimelineWriter {
 };
 
 struct alignas(kCacheLine) M {
-  G* g0 = nullptr;                // constant
-  int id = 0;                     // constant
-  int tid = 0;                    // kernel thread id; constant once running
-  std::atomic<G*> curg{nullptr};  // the G it runs; written by itself
+  G* g0 = nullptr;  // constant
+  int id = 0;       // constant
+  int tid = 0;      // kernel thread id; constant once running
+  // The G it runs; written by itself (release, acquire: sysmon follows it to the G's TCB).
+  std::atomic<G*> curg{nullptr};
   // Its P, or null. Written by itself, and by sysmon that takes the P of an M asleep in an unknown call: the lowest bit
-  // (kStealing) then says that sysmon is deciding; the M spins until it is gone (m_p()).
+  // (kStealing) then says that sysmon is deciding; the M spins until it is gone (m_p()). The M's loads are relaxed:
+  // sysmon's membarrier (R2) puts them behind the raised counter. seq_cst and release by sysmon, release where an M
+  // gets a P.
   std::atomic<uintptr_t> p{0};
-  P* next_p = nullptr;                    // P handed to a sleeping or new M; written before park_word is
-  P* old_p = nullptr;                     // P given up at region entry; itself
-  bool spinning = false;                  // looking for work without having any; itself, or who wakes it
-  bool stole_next = false;                // what it found last was a runnext; itself
-  std::atomic<uint32_t> park_word{0};     // 0 running or to be woken, 1 asleep
-  G* locked_g = nullptr;                  // the G locked to this M; itself
-  std::atomic<bool> preempt_sent{false};  // at most one preemption signal on its way
+  P* next_p = nullptr;      // P handed to a sleeping or new M; written before park_word is
+  P* old_p = nullptr;       // P given up at region entry; itself
+  bool spinning = false;    // looking for work without having any; itself, or who wakes it
+  bool stole_next = false;  // what it found last was a runnext; itself
+  // 0 running or to be woken, 1 asleep. Set to 1 by the M (relaxed) before it is on a list, under whose lock its waker
+  // finds it; to 0 with release, read with acquire: next_p and spinning come before.
+  std::atomic<uint32_t> park_word{0};
+  G* locked_g = nullptr;  // the G locked to this M; itself
+  // At most one preemption signal is on its way. The sender sets a request, then exchanges this; the handler clears
+  // this, then reads the requests: seq_cst on both sides, or a request without a signal could be missed.
+  std::atomic<bool> preempt_sent{false};
   // Injection, see inject.cpp. What sysmon knows of the G it wants off this M; sysmon only, but for force.
   G* preempt_g = nullptr;
   Nanos preempt_since = 0;
   Nanos preempt_last = 0;
-  std::atomic<bool> preempt_force{false};    // even out of libc's text; sysmon sets, the handler reads (relaxed)
-  std::atomic<timespec*> wait_end{nullptr};  // when its wait in libc's code ends, see sync/shared.h; itself
-  void* spent_area = nullptr;                // saved context that the last restore on this M read; itself
-  M* sched_link = nullptr;                   // idle list; sched.lock
-  M* all_link = nullptr;                     // all Ms; set once
-  std::atomic<uint32_t> g0_busy{0};          // what a switch away from g0 clears in place of a G::busy
-  G* handed_g = nullptr;                     // the G to run next, left for the g0 by a G that switches to it; itself
-  Nanos seen_asleep = -kSecond;              // when sysmon last found it asleep in a call it does not know; sysmon only
-  bool urgent = false;                       // what it readies goes before the queues (sysmon); itself
-  bool ends = false;                         // its locked G has ended: the kernel thread is to end; itself
+  std::atomic<bool> preempt_force{false};  // even out of libc's text; sysmon sets, the handler reads (relaxed)
+  // When its wait in libc's code ends, see sync/shared.h; itself and its handler (relaxed: one kernel thread).
+  std::atomic<timespec*> wait_end{nullptr};
+  void* spent_area = nullptr;        // saved context that the last restore on this M read; itself
+  M* sched_link = nullptr;           // idle list; sched.lock
+  M* all_link = nullptr;             // all Ms; set once
+  std::atomic<uint32_t> g0_busy{0};  // what a switch away from g0 clears in place of a G::busy; nobody waits for it
+  G* handed_g = nullptr;             // the G to run next, left for the g0 by a G that switches to it; itself
+  Nanos seen_asleep = -kSecond;      // when sysmon last found it asleep in a call it does not know; sysmon only
+  bool urgent = false;               // what it readies goes before the queues (sysmon); itself
+  bool ends = false;                 // its locked G has ended: the kernel thread is to end; itself
   char* stack = nullptr;    // mapping that holds g0's stack, the alternate signal stack and the TCB; null for the first
   void* own_tcb = nullptr;  // the TCB glibc's lists hold for this kernel thread (main's for the first M)
   M* slab_next = nullptr;
   TimelineWriter timeline;
 
-  // CPU time; see sched/cputime.h.
+  // CPU time: C3 in sched/cputime.h. The sequence is a seqlock's: odd (relaxed), release fence, the values (relaxed),
+  // even (release); a reader loads it (acquire), the values, acquire fence, and it again.
   std::atomic<uint32_t> cpu_sequence{0};
   std::atomic<Nanos> cpu_clock{0};
   Nanos cpu_since = 0;  // when it was last charged; itself
@@ -319,7 +346,10 @@ inline void preempt_off() {
   std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 
-// Lowers it; at 0 acts upon requests that came in meanwhile.
+// Lowers it; at 0 acts upon requests that came in meanwhile. The counter is plain and the fences are the compiler's:
+// who looks from the same kernel thread is a handler, and sysmon issues a membarrier before it reads the counter. It
+// takes the P then only from an M that it finds asleep in the kernel: the barriers on the way to sleep have made
+// visible what the M wrote before it lowered the counter.
 inline void preempt_on() {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   volatile int32_t* n = &goshim_tls.nopreempt;

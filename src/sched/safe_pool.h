@@ -11,8 +11,10 @@ namespace goshim {
 
 // What the pool keeps at the head of every item. Items are zero when taken for the first time, as they were left else.
 struct SafePoolItem {
-  uint32_t index;              // constant
-  std::atomic<uint32_t> next;  // index + 1 of the next free item, 0 at the end; whoever owns the item
+  uint32_t index;  // constant
+  // Index + 1 of the next free item, 0 at the end. Written by the owner of the item before his release of the head;
+  // relaxed: a value read too late belongs to a head that has moved on (its tag).
+  std::atomic<uint32_t> next;
 };
 
 class SafePool {
@@ -70,9 +72,11 @@ class SafePool {
   }
 
   size_t size_ = 0;
-  std::atomic<uint64_t> free_{0};            // tag and index + 1 of the first free item
-  std::atomic<uint32_t> fresh_{0};           // items below have been taken once
-  std::atomic<char*> chunks_[kChunks] = {};  // written once each
+  // Tag and index + 1 of the first free item. acq_rel: what the last owner wrote to an item, and the chunk it lies in,
+  // are seen by the next one.
+  std::atomic<uint64_t> free_{0};
+  std::atomic<uint32_t> fresh_{0};  // items below have been taken once; relaxed: a number that is given out once
+  std::atomic<char*> chunks_[kChunks] = {};  // written once each (release), read by acquire
 };
 
 }  // namespace goshim

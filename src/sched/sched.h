@@ -6,8 +6,9 @@
 
 namespace goshim {
 
-// True once the runtime has started; never goes back. Before that there are no Gs, only foreign threads.
-extern bool runtime_started;
+// True once the runtime has started; false again in the child of a fork. Before that there are no Gs, only foreign
+// threads: for those the store is a release and every look an acquire at least, so that they find what the start made.
+extern std::atomic<bool> runtime_started;
 
 // Starts the runtime on the calling thread, which becomes the main G (or, if it is not the process's first thread,
 // an ordinary one). Null on success, else the reason: the program then goes on natively. The caller makes sure that it

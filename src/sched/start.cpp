@@ -108,7 +108,8 @@ const char* runtime_start() {
   dump_start();
   signal_start();
   schedtrace_start();
-  runtime_started = true;
+  runtime_started.store(true, std::memory_order_release);
+  // Both numbers and the flag: set_max_procs() writes the one and then reads the flag.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (sched.wanted_procs.load() != sched.limit.load()) procs_apply();  // changed since: set_max_procs()
   preempt_on();

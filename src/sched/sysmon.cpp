@@ -157,10 +157,10 @@ bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now) {
 bool retake_unknown(P* p, M* m) {
   uintptr_t owned = reinterpret_cast<uintptr_t>(p);
   if (!m->p.compare_exchange_strong(owned, owned | kStealing, std::memory_order_seq_cst)) return false;
-  sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  bool sure = sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
   G* g = m->curg.load(std::memory_order_acquire);
   bool inside = g == m->g0 || *const_cast<volatile int32_t*>(&tls_of(g)->nopreempt) != 0;
-  if (inside || !kernel_thread_sleeps(own_tasks(), m->tid)) {
+  if (!sure || inside || !kernel_thread_sleeps(own_tasks(), m->tid)) {
     m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
     return false;
   }
@@ -330,11 +330,12 @@ void preempt_longest(Nanos now) {
 void deep_sleep(Nanos timer) {
   Nanos now = sys::nanotime();
   sched.sysmon_asleep.store(1, std::memory_order_seq_cst);
-  // Everything idle, still? (The other side: acquire a P, then read sysmon_asleep.)
+  // Everything idle, still? S6 in proc.cpp.
   if (sched.n_idle_p.load(std::memory_order_seq_cst) == sched.active.load(std::memory_order_seq_cst)) {
     page_look(now);
     Nanos until = timer;
-    Nanos awake = sched.sysmon_woken.load(std::memory_order_relaxed) + kAwakeAfterWake;
+    // seq_cst, with sysmon_wake(): its mark of the time is seen here, or its 0 comes after our 1.
+    Nanos awake = sched.sysmon_woken.load(std::memory_order_seq_cst) + kAwakeAfterWake;
     if (awake > now && awake < until) until = awake;  // a wake that sysmon_wake() held back is made good here
     sys::futex_wait(&sched.sysmon_asleep, 1, until);
   }
@@ -410,8 +411,8 @@ void sysmon_wake() {
   sched.coarse_now.store(now, std::memory_order_relaxed);
   Nanos last = sched.sysmon_woken.load(std::memory_order_relaxed);
   if (now - last < kAwakeAfterWake) return;
-  if (!sched.sysmon_woken.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
-  sched.sysmon_asleep.store(0, std::memory_order_relaxed);
+  if (!sched.sysmon_woken.compare_exchange_strong(last, now, std::memory_order_seq_cst)) return;
+  sched.sysmon_asleep.store(0, std::memory_order_seq_cst);
   sys::futex_wake(&sched.sysmon_asleep, 1);
 }
 

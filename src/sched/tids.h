@@ -6,7 +6,8 @@
 namespace goshim {
 
 struct TidTable {
-  std::atomic<G*>* slots;
+  std::atomic<G*>*
+      slots;  // release and acquire: the G that a slot leads to is complete; whether it is the right one is looked at
   uint32_t mask;  // number of slots - 1
 };
 

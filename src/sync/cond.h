@@ -19,11 +19,12 @@
 namespace goshim {
 
 struct Cond {
-  std::atomic<uint32_t> waiting;  // C1
+  std::atomic<uint32_t> waiting;  // C1; relaxed: ordered by the mutex between the two, and by the bucket's lock
   std::atomic<pthread_mutex_t*>
-      mutex;                         // what a broadcast may move waiters to, or null; written under the bucket's lock
-  std::atomic<uint32_t> stragglers;  // C3; written under the bucket's lock
-  uint32_t signals;                  // C3; the bucket's lock: counted while there are stragglers
+      mutex;  // what a broadcast may move waiters to, or null; written under the bucket's lock
+  // C3; written under the bucket's lock (release), read by destroy (acquire): the object is not touched after a 0.
+  std::atomic<uint32_t> stragglers;
+  uint32_t signals;  // C3; the bucket's lock: counted while there are stragglers
 };
 static_assert(sizeof(Cond) <= offsetof(pthread_cond_t, __data.__wrefs));
 

@@ -22,8 +22,12 @@ struct Wait {
   uint32_t expected;
 };
 
+// Under the bucket's lock. Who wakes takes it too, behind his change of the word, so one of the two sees the other. The
+// fence is for programs that announce the wait in another word, and count on it that futex(2) is a full barrier between
+// that and the look at this one, as the kernel's is.
 bool unchanged(void* ctx) {
   auto* w = static_cast<Wait*>(ctx);
+  arch::fence_after_rmw();
   return w->word->load(std::memory_order_seq_cst) == w->expected;
 }
 

@@ -31,9 +31,14 @@
 namespace goshim {
 
 struct Mutex {
+  // Acquire where kLocked is set, release where it is cleared. The other bits are changed by relaxed RMWs, mostly under
+  // the bucket's lock: they keep the release of the last unlock visible to the next lock (release sequence), and what
+  // they say is about this word itself.
   std::atomic<uint32_t> word;
-  uint32_t count;              // recursive: depth
-  std::atomic<int> owner;      // self_id() of the owner, 0, kInconsistent or kNotRecoverable
+  uint32_t count;  // recursive: depth
+  // self_id() of the owner, 0, kInconsistent or kNotRecoverable. Relaxed, as kind, locker and holder: only a thread's
+  // own id means something to it, and that it has written itself.
+  std::atomic<int> owner;
   uint32_t users;              // waits on conds that will take the mutex again; destroy refuses then
   std::atomic<uint32_t> kind;  // PTHREAD_MUTEX_* and the bits below
   std::atomic<int> locker;     // robust: self_id() of the owner, even of inconsistent state

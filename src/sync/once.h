@@ -6,8 +6,8 @@
 namespace goshim {
 
 struct Once {
-  std::atomic<uint32_t>
-      word;  // 0: not run; 2: done; else running: 1 plus the generation (counted by forks) above bit 1
+  // 0: not run; 2: done (release; acquire); else running: 1 plus the generation (counted by forks) above bit 1.
+  std::atomic<uint32_t> word;
 };
 
 void once_slow(Once* once, void (*routine)());

@@ -21,10 +21,13 @@
 namespace goshim {
 
 struct RwLock {
+  // Acquire by who gets the lock, release by who gives it up; acq_rel by the last reader, which hands on what the
+  // others released. kReaders and kWriters are set by relaxed RMWs under the bucket's lock: they say something of the
+  // queue only.
   std::atomic<uint32_t> word;
   uint32_t queued_readers;  // the bucket's lock
   uint32_t queued_writers;  // the bucket's lock
-  std::atomic<int> writer;  // self_id() of the writer, else 0; written by it
+  std::atomic<int> writer;  // self_id() of the writer, else 0; written by it (relaxed: who asks has written his own)
 };
 static_assert(sizeof(RwLock) <= offsetof(pthread_rwlock_t, __data.__flags));
 

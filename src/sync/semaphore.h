@@ -15,6 +15,8 @@
 namespace goshim {
 
 struct Semaphore {
+  // Release by post, acquire by who takes a token; waiters are counted by relaxed RMWs, in the same word: a post either
+  // sees the waiter, or the waiter the token.
   std::atomic<uint64_t> word;
   int shared;  // as glibc's sem_init and sem_open set it; 0: private
 };

@@ -3,8 +3,10 @@
 //
 //   H1  A slot in use has begin > kTaken. Its owner, the one who set it from 0 to kTaken, writes end before begin
 //       (release); a reader takes begin (acquire), then end.
-//   H2  A range that shrinks or is cut in two stays covered all the time: the new slot is complete before the old one
-//       changes. Two calls on overlapping ranges at once are a race of the program's own.
+//   H2  A range that shrinks or is cut in two stays covered all the time: the new slot is complete, and then cuts is
+//       raised, before the old one changes (each a release). Who sees the old one changed (acquire) sees cuts changed
+//       after his scan, and scans again: he may have passed by the new slot's place before. Two calls on overlapping
+//       ranges at once are a race of the program's own.
 #include "sync/sharing.h"
 
 namespace goshim {
@@ -14,21 +16,25 @@ constexpr uintptr_t kTaken = 1;
 constexpr size_t kSlots = 256;
 
 struct Slot {
-  std::atomic<uintptr_t> begin;  // 0: free
-  std::atomic<uintptr_t> end;
+  std::atomic<uintptr_t> begin;  // 0: free. H1
+  std::atomic<uintptr_t> end;    // H1, H2
 };
 
 Slot slots[kSlots];
-std::atomic<size_t> used;  // slots from here on have never been in use; only grows
-std::atomic<bool> all_shared;
+std::atomic<size_t> used;      // slots from here on have never been in use; only grows (release; acquire: the slots)
+std::atomic<uint32_t> cuts;    // H2
+std::atomic<bool> all_shared;  // set once (relaxed: nothing else hangs on it)
 
 bool covered(uintptr_t begin, uintptr_t end) {
-  size_t n = used.load(std::memory_order_acquire);
-  for (size_t i = 0; i < n; i++) {
-    uintptr_t b = slots[i].begin.load(std::memory_order_acquire);
-    if (b > kTaken && b <= begin && end <= slots[i].end.load(std::memory_order_relaxed)) return true;
+  for (;;) {
+    uint32_t before = cuts.load(std::memory_order_acquire);
+    size_t n = used.load(std::memory_order_acquire);
+    for (size_t i = 0; i < n; i++) {
+      uintptr_t b = slots[i].begin.load(std::memory_order_acquire);
+      if (b > kTaken && b <= begin && end <= slots[i].end.load(std::memory_order_acquire)) return true;
+    }
+    if (cuts.load(std::memory_order_relaxed) == before) return false;
   }
-  return false;
 }
 
 void add(uintptr_t begin, uintptr_t end) {
@@ -67,8 +73,9 @@ void note_private(const void* begin, size_t length) {
     uintptr_t b = slots[i].begin.load(std::memory_order_acquire);
     uintptr_t e = slots[i].end.load(std::memory_order_relaxed);
     if (b <= kTaken || e <= from || to <= b) continue;
-    if (e > to) add(to, e);  // H2
-    if (b < from) slots[i].end.store(from, std::memory_order_relaxed);
+    if (e > to) add(to, e);
+    cuts.fetch_add(1, std::memory_order_release);  // H2
+    if (b < from) slots[i].end.store(from, std::memory_order_release);
     else slots[i].begin.store(0, std::memory_order_release);
   }
 }

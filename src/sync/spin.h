@@ -7,6 +7,7 @@
 
 namespace goshim {
 
+// Acquire when taken, release when given up; looks in between are relaxed.
 using SpinLock = std::atomic<int>;
 inline SpinLock* spin_of(pthread_spinlock_t* l) { return reinterpret_cast<SpinLock*>(const_cast<int*>(l)); }
 

@@ -20,11 +20,13 @@ Lock lock;
 // then.
 std::atomic<Image*> images{nullptr};
 // The image in force and its key. Both written under lock, the key being 0 meanwhile; a reader that finds the same key
-// before and after reading current has a pair that belongs together.
+// before and after reading current has a pair that belongs together (acquire each, against seq_cst stores in the order
+// 0, image, key). A key never comes back: generations only grow.
 std::atomic<const Image*> current{nullptr};
 std::atomic<uint64_t> current_key{0};
 // So many entries of ld.so's table tell one state from another: those that were ever in use, and one more, since a new
-// module gets the lowest free id. Only grows.
+// module gets the lowest free id. Only grows. Relaxed, as the reads of ld.so's table: what they make is compared again
+// before it is used, under glibc's list lock where a block is initialised from it.
 std::atomic<size_t> watched{SIZE_MAX};
 std::atomic<uint64_t> first_key{0};  // of the modules at the start; written once
 

@@ -526,8 +526,8 @@ struct Creator {
   pthread_t thread;
   Probe* probe;
   int error;
-  std::atomic<uint32_t> go{0};
-  std::atomic<uint32_t> done{0};
+  std::atomic<uint32_t> go{0};    // release, acquire
+  std::atomic<uint32_t> done{0};  // likewise: error is written before
 };
 
 void* creator_main(void* arg) {

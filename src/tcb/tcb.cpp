@@ -36,6 +36,7 @@ constexpr int32_t kRseqNotRegistered = -2;  // RSEQ_CPU_ID_REGISTRATION_FAILED
 constexpr uint32_t kRseqSignature = 0x53053053;
 constexpr size_t kRseqMaxLength = 512;
 
+// glibc's low-level lock, with its orders: acquire when taken, release when given up.
 std::atomic<uint32_t>* lock_word() { return reinterpret_cast<std::atomic<uint32_t>*>(glibc.list_lock); }
 
 // ---- glibc's list of threads ----
@@ -116,7 +117,8 @@ void remove_locked(List* l) {
   unlock_list_on();
 }
 
-// Calls of set*id() that are under way (T4).
+// Calls of set*id() that are under way (T4). seq_cst: a call raises this, then takes what is pending; a new kernel
+// thread makes itself pending, then reads this; and both take pending_lock.
 std::atomic<int> setxids{0};
 
 // For a kernel thread's TCB (T3): if the list stays locked, whoever locks it next through goshim links it.

@@ -87,6 +87,8 @@ constexpr int kSigSetXid = 33;
 void wrap_setxid();
 
 // glibc's cancelhandling word of a TCB.
+// Set by others and read by the thread with seq_cst (C1 in thread/cancel.cpp); libc's own accesses are as it makes
+// them.
 std::atomic<int>* cancel_word(void* tp);
 
 // The main thread's TCB was made by ld.so: says "rseq not registered" in it, as in all others, after unregistering

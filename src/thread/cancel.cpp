@@ -9,7 +9,8 @@
 // signals to kernel threads: it sets the bit, then wakes the G.
 //
 //   C1  The bit is set before the marks in the G's Tls and before the kick. A G looks at the bit after it has taken a
-//       mark away.
+//       mark away. All seq_cst: a G that takes away a mark sees the bit that came before it, and a mark that comes
+//       later stays.
 //   C2  Tls::interrupt holds kInterruptCancel from a request on until the G ends or finds that it need not
 //       (cancellation is disabled, this is no cancellation point): so a request that comes between a cancellation
 //       point's look at the word and its wait ends that wait. A request to a thread that has cancellation disabled
@@ -50,7 +51,7 @@ struct alignas(uint64_t) Bits {
   uint16_t asked;
   uint16_t ending;
 };
-std::atomic<Bits> learned{};  // all 0 before the first request
+std::atomic<Bits> learned{};  // all 0 before the first request; one value, release and acquire
 
 constexpr int kHighestBit = 1 << 5;  // beyond it lies that of set*id(), which must not be touched
 

@@ -20,7 +20,8 @@ bool cancel_asked(const G* g);
 
 // ---- for cancellation points; preemption on ----
 
-// True once anybody was asked to end. Set once (relaxed: who is asked later than he looks will look again).
+// True once anybody was asked to end. Set once (relaxed: who is asked later than he looks will look again, and his wait
+// does not begin while the mark in his Tls is there).
 extern std::atomic<bool> cancel_seen;
 GOSHIM_COLD void test_cancel();
 GOSHIM_COLD bool cancel_due();

@@ -50,10 +50,10 @@ void set_timer_slack(long slack) { sys::call(SYS_prctl, PR_SET_TIMERSLACK, slack
 // A thread control block for a kernel thread of the program's own making, at the top of a mapping.
 struct Foreign {
   void* tp;
-  int tid;  // the kernel writes 0 when the thread has ended
+  int tid;  // the kernel writes 0 when the thread has ended; taken again by a CAS (acquire: it has left its block)
   Foreign* next;
 };
-std::atomic<Foreign*> foreigners{nullptr};  // pushed by CAS, never taken off
+std::atomic<Foreign*> foreigners{nullptr};  // pushed by CAS (release; acquire), never taken off
 
 }  // namespace
 
@@ -74,8 +74,8 @@ bool fork_child() {
   once_after_fork_child();
   mutex_after_fork_child();
   if (!runtime_started) return false;
-  G* g = goshim_tls.owner;  // in a child of vfork that forks, too
-  runtime_started = false;
+  G* g = goshim_tls.owner;                                     // in a child of vfork that forks, too
+  runtime_started.store(false, std::memory_order_relaxed);     // there is no other thread
   timeline_switch.on.store(false, std::memory_order_relaxed);  // it is already: T2 in trace/timeline.h
   sched.survivor = g;
   sched.first_id = sched.ids.load(std::memory_order_relaxed);

@@ -26,7 +26,7 @@ namespace {
 // Destructor of each key, null if none. Written by key_created and key_deleted (release), read at thread ends
 // (acquire).
 std::atomic<void (*)(void*)> destructors[PTHREAD_KEYS_MAX];
-std::atomic<uint32_t> keys_end{0};  // one above the highest key that ever had a destructor
+std::atomic<uint32_t> keys_end{0};  // (release, acquire) one above the highest key that ever had a destructor
 
 void run_key_destructors() {
   for (int round = 0; round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {

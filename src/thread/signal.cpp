@@ -78,6 +78,8 @@ struct alignas(64) Item {
 // What a G has beyond its mask. Made when first needed, and kept for the Gs that come after in the same structure.
 struct alignas(64) State {
   SafePoolItem pool;
+  // seq_cst, as directed, waiting_for and G::sigmask: a sender writes the lists and reads the mask, a G writes the mask
+  // and reads the lists (S3). Of each pair the accesses that are read-modify-writes are followed by seq_cst loads only.
   std::atomic<Item*> incoming;  // sent to this G, last first; pushed by anyone, taken with list_lock
   Lock list_lock;               // taken by the G, and by who discards or hands on what the G was sent
   Item* list;                   // the same, first first; list_lock
@@ -121,7 +123,8 @@ struct Action {
   uint64_t mask;
 };
 
-// Read by handlers of the kernel, so behind a sequence counter: odd while it is being written.
+// Read by handlers of the kernel, so behind a sequence counter: odd while it is being written. Release fence behind the
+// odd value, release with the even one; a reader loads it with acquire, and again behind an acquire fence.
 struct ActionSlot {
   std::atomic<uint32_t> sequence{0};
   std::atomic<void*> handler{nullptr};
@@ -131,6 +134,7 @@ struct ActionSlot {
 
 ActionSlot actions[kSignals + 1];
 Lock action_lock;
+// Both seq_cst: written, then the sets below are made from them.
 std::atomic<uint64_t> handled{0};  // signals with a handler; action_lock
 std::atomic<uint64_t> ignored{0};  // with SIG_IGN, or with SIG_DFL where that is to ignore; action_lock
 
@@ -190,21 +194,24 @@ void write_action(int sig, const Action& a) {
 
 G* main_g;
 Lock mask_lock;
-int masked_gs;                           // mask_lock: Gs that block something
-int blocked_by[kSignals + 1];            // mask_lock: how many of those block it
-int waited_by[kSignals + 1];             // mask_lock: Gs in sigwait for it
-uint64_t waited;                         // mask_lock: the signals for which that is not 0
-uint64_t wanted;                         // mask_lock: signals that some G has blocked or waited for, ever
+int masked_gs;                 // mask_lock: Gs that block something
+int blocked_by[kSignals + 1];  // mask_lock: how many of those block it
+int waited_by[kSignals + 1];   // mask_lock: Gs in sigwait for it
+uint64_t waited;               // mask_lock: the signals for which that is not 0
+uint64_t wanted;               // mask_lock: signals that some G has blocked or waited for, ever
+// Read relaxed where the writer's membarrier is behind it (S3, S5). The next three are seq_cst: S6.
 std::atomic<uint64_t> by_descriptor{0};  // those that some signalfd reads
 std::atomic<uint64_t> take{0};           // what the receiver waits for; written under mask_lock
 std::atomic<uint64_t> kernels{0};        // what it leaves open, for the kernel to act upon; written under mask_lock
 std::atomic<uint32_t> sets_made{0};      // counts changes of the two; written under mask_lock
-std::atomic<uint32_t> sets_known{0};     // the last that the receiver has put into effect; itself
-// Calls of signal_settle(), and how many of them have an answer: what the process was sent before is dispatched.
+std::atomic<uint32_t> sets_known{0};     // the last that the receiver has put into effect; itself (release; acquire)
+// Calls of signal_settle(), and how many of them have an answer: what the process was sent before is dispatched. Asked
+// before the receiver is kicked, which looks after each kick; the answer is a release, read by acquire.
 std::atomic<uint32_t> settle_asked{0};
 std::atomic<uint32_t> settle_done{0};
 // Callers of signals_to_kernel(), for whom the receiver leaves alone what comes; how often that number has changed, and
-// the last of it that the receiver acts upon.
+// the last of it that the receiver acts upon. Two words that it reads in the order in which they are written in
+// reverse: seq_cst; the answer as above.
 std::atomic<uint32_t> holders{0};
 std::atomic<uint32_t> hold_changes{0};
 std::atomic<uint32_t> hold_known{0};
@@ -292,10 +299,10 @@ void recount(State* state, uint64_t mask, bool arrives, bool gone) {
 
 Lock shared_lock;
 Item* shared_list;                      // shared_lock: for the process, first first
-std::atomic<uint64_t> shared_bits{0};   // signals on it; written under shared_lock
+std::atomic<uint64_t> shared_bits{0};   // signals on it; written under shared_lock; seq_cst: S3
 std::atomic<Item*> forwarded{nullptr};  // taken by handlers on an M, for the receiver to put on the list
-std::atomic<uint64_t> sent_to_gs{0};    // signals that some G has been sent, ever
-std::atomic<G*> last_chosen{nullptr};
+std::atomic<uint64_t> sent_to_gs{0};    // signals that some G has been sent, ever; seq_cst: S6
+std::atomic<G*> last_chosen{nullptr};   // relaxed: a guess, and structures of Gs stay
 
 void push(std::atomic<Item*>* stack, Item* item) {
   Item* head = stack->load(std::memory_order_relaxed);
@@ -530,7 +537,7 @@ void put_shared(Item* item) {
 // Puts a signal on g's own list; false if one is there already. Lock-free.
 bool put_directed(State* state, Item* item) {
   uint64_t bit = signal_bit(item->info.si_signo);
-  if (GOSHIM_UNLIKELY(!(sent_to_gs.load(std::memory_order_relaxed) & bit))) {
+  if (GOSHIM_UNLIKELY(!(sent_to_gs.load(std::memory_order_seq_cst) & bit))) {
     sent_to_gs.fetch_or(bit, std::memory_order_seq_cst);
   }
   uint64_t before = state->directed.fetch_or(bit, std::memory_order_seq_cst);

@@ -18,10 +18,12 @@ struct alignas(64) Target {
 constexpr int kBuckets = 64;
 
 Lock lock;
-SafePool pool;               // lock
-bool pool_ready;             // lock
-Target* buckets[kBuckets];   // lock
-std::atomic<int> n_targets;  // written under lock: with none, signals of timers need not look
+SafePool pool;              // lock
+bool pool_ready;            // lock
+Target* buckets[kBuckets];  // lock
+// Written under lock: with none, signals of timers need not look. Relaxed: raised before the timer is armed, by a
+// system call that its signals come after.
+std::atomic<int> n_targets;
 
 Target** find(int timer) {
   Target** at = &buckets[static_cast<unsigned>(timer) % kBuckets];

@@ -38,7 +38,8 @@ struct Child {
   char path[kPathSize];  // of the launcher
   char pid[16];
   int fd;
-  std::atomic<uint32_t> go;  // it may exec: the process has told the kernel that it may be traced by it
+  std::atomic<uint32_t>
+      go;  // (release, acquire) it may exec: the process has told the kernel that it may be traced by it
   alignas(16) char stack[16 << 10];
 };
 
@@ -169,8 +170,8 @@ void list_all(int fd) {
 
 // ---- the thread that makes dumps on request ----
 
-std::atomic<uint32_t> asked{0};        // requests so far; anyone
-std::atomic<bool> asleep{false};       // one of them was made because all Gs are asleep; sysmon sets
+std::atomic<uint32_t> asked{0};        // requests so far; anyone (release; acquire)
+std::atomic<bool> asleep{false};       // one of them was made because all Gs are asleep; sysmon sets, before asked
 uint32_t answered;                     // the dumper's
 constexpr Nanos kLook = kSecond / 10;  // for so long nothing must have run
 

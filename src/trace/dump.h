@@ -16,14 +16,14 @@ namespace goshim {
 
 // The way into the runtime's structures, at the exported symbol goshim_debug. Constant after the runtime's start.
 struct DumpMap {
-  char magic[8];              // kDumpMagic
-  uint64_t layout;            // kDumpLayout of the build
-  const bool* started;        // runtime_started
-  const Sched* sched;         //
-  const char* switch_middle;  // arch::goshim_switch_middle
-  const char* switch_end;     // arch::goshim_switch_end
-  ptrdiff_t tls;              // goshim_tls in a thread control block, from its thread pointer
-  size_t park_request;        // park_request_offset()
+  char magic[8];                     // kDumpMagic
+  uint64_t layout;                   // kDumpLayout of the build
+  const std::atomic<bool>* started;  // runtime_started
+  const Sched* sched;                //
+  const char* switch_middle;         // arch::goshim_switch_middle
+  const char* switch_end;            // arch::goshim_switch_end
+  ptrdiff_t tls;                     // goshim_tls in a thread control block, from its thread pointer
+  size_t park_request;               // park_request_offset()
 };
 constexpr char kDumpMagic[8] = "goshim1";
 

@@ -5,9 +5,10 @@
 // Who looks finds the name among /proc/PID/fd/*, maps the file for reading, and needs nothing of the process: it may be
 // stopped or hang. Where the memfd cannot be had the page is private memory, and only the process itself can read it.
 //
-//   C1  Each P has an area of its own, which only the M that owns the P writes: relaxed loads and stores, no locked
-//       instruction. One more area, the first, is for those who have no P: they add atomically. There is room for as
-//       many Ps as there can be; memory is taken for those that there are.
+//   C1  Each P has an area of its own, which only the M that owns the P writes: relaxed loads and stores (P's owners
+//       follow each other by release and acquire), no locked instruction. One more area, the first, is for those who
+//       have no P: they add atomically. There is room for as many Ps as there can be; memory is taken for those that
+//       there are.
 //   C2  A reader sees every counter whole, but not all of one moment. What is computed from several may be off by what
 //       happened while they were read.
 //   C3  What the Ps do not count (the state of queues and kernel threads) sysmon writes there each time it looks:

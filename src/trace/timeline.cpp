@@ -38,6 +38,7 @@ struct {
   uint64_t n_segments;
   uint64_t rush;  // kRush and kSync in cycles
   uint64_t sync;
+  // Relaxed: numbers that are given out once; what a segment holds is ordered by its state.
   std::atomic<uint64_t> cursor;    // segments handed out so far
   std::atomic<uint64_t> provided;  // segments that have pages, from the first on
   std::atomic<uint64_t> synced;    // cycles: when the header's clocks were written

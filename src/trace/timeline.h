@@ -26,7 +26,7 @@ void timeline_end();
 
 // Whether events are noted: set by timeline_start(), cleared in the child of a fork and when the disk is full.
 struct alignas(kPage) TimelineSwitch {
-  std::atomic<bool> on;  // relaxed
+  std::atomic<bool> on;  // relaxed: set before there are other Ms, cleared for good; who is late notes an event more
 };
 extern TimelineSwitch timeline_switch;
 inline bool timeline_on() { return GOSHIM_UNLIKELY(timeline_switch.on.load(std::memory_order_relaxed)); }

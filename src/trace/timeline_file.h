@@ -57,7 +57,7 @@ constexpr uint32_t id_of(uint64_t g) { return static_cast<uint32_t>(g); }
 
 // One event: cycles since the segment's base << 18 | P + 1 (0: none) << 6 | Event; 0 if there is no more.
 struct Record {
-  std::atomic<uint64_t> what;  // written last
+  std::atomic<uint64_t> what;  // written last (release): a reader of the running program's file finds the argument
   uint64_t argument;
 };
 constexpr int kEventBits = 6;
@@ -81,7 +81,7 @@ enum class SegmentState : uint32_t { Free, InUse, Full };
 
 struct alignas(64) Segment {
   uint32_t magic;
-  std::atomic<SegmentState> state;  // who makes it InUse, by CAS, owns it
+  std::atomic<SegmentState> state;  // who makes it InUse, by CAS (acquire), owns it; Full is a release
   uint64_t sequence;                // order in which they were handed out
   uint64_t cycles;                  // base of its records
   Nanos time;                       // then, of CLOCK_MONOTONIC
@@ -113,6 +113,7 @@ struct Header {
   ClockPair start;
   // The clocks at some later moment: clocks[which]. Written now and then, and at the end of the program.
   ClockPair clocks[2];
+  // Release: the pair is complete. The counts are relaxed: each is a number on its own.
   std::atomic<uint32_t> which;
   std::atomic<uint32_t> stopped;         // the disk is full: nothing was recorded from then on
   std::atomic<uint64_t> overwritten;     // records of segments that were used again
@@ -123,7 +124,7 @@ static_assert(sizeof(Header) <= kPage);
 
 // The name of G g is in slot g % names, unless a G with the same slot was named later.
 struct Name {
-  std::atomic<uint32_t> g;  // 0: none
+  std::atomic<uint32_t> g;  // 0: none, also while it is being written; else stored with release
   char text[16];
 };
 

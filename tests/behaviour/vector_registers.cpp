@@ -121,6 +121,8 @@ int main() {
   return 0;
 }
 #elif defined(__aarch64__)
+#include <sys/auxv.h>
+
 namespace {
 
 // Both return the number of rounds left when they met a foreign value; 0 if they never did.
@@ -217,6 +219,29 @@ int64_t hold_vectors(uint64_t pattern) {
   return left;
 }
 
+// The upper parts of the vectors, the predicates and the first-fault register of SVE: each vector element, and so many
+// elements of the predicates, by the pattern.
+int64_t hold_sve(uint64_t pattern) {
+  int64_t left = 1000 * 1000;
+  asm volatile(
+      ".arch_extension sve\n"
+      "ptrue p7.b; mov x1, %1; index z0.d, x1, #1; mov z1.d, z0.d; mov z8.d, z0.d; mov z15.d, z0.d; mov z31.d, z0.d\n"
+      "and x2, %1, #15; whilelo p0.b, xzr, x2; mov p4.b, p0.b; mov p15.b, p0.b; wrffr p0.b\n"
+      "1: cmpne p1.d, p7/z, z0.d, z31.d; b.ne 2f; cmpne p1.d, p7/z, z1.d, z8.d; b.ne 2f\n"
+      "cmpne p1.d, p7/z, z1.d, z15.d; b.ne 2f; cmpne p1.d, p7/z, z0.d, z1.d; b.ne 2f\n"
+      "eors p1.b, p7/z, p0.b, p4.b; b.ne 2f; eors p1.b, p7/z, p4.b, p15.b; b.ne 2f\n"
+      "rdffr p2.b; eors p1.b, p7/z, p2.b, p0.b; b.ne 2f\n"
+      "sub %0, %0, #1; cbnz %0, 1b\n"
+      "index z2.d, x1, #1; cmpne p1.d, p7/z, z0.d, z2.d; b.ne 3f; whilelo p2.b, xzr, x2\n"
+      "eors p1.b, p7/z, p2.b, p15.b; b.eq 2f\n"
+      "3: mov %0, #1\n"
+      "2: .arch_extension nosve\n"
+      : "+r"(left)
+      : "r"(pattern)
+      : "x1", "x2", "v0", "v1", "v2", "v8", "v15", "v31", "p0", "p1", "p2", "p4", "p7", "p15", "cc", "memory");
+  return left;
+}
+
 }  // namespace
 
 int main() {
@@ -229,7 +254,8 @@ int main() {
       return;
     }
     const uint64_t pattern = 0x0101010101010101u * static_cast<uint64_t>(17 + index);
-    if ((index % 2 ? hold_general(pattern) : hold_vectors(pattern)) != 0) {
+    const bool sve = (getauxval(AT_HWCAP) & HWCAP_SVE) != 0;
+    if ((index % 3 == 2 && sve ? hold_sve(pattern) : index % 2 ? hold_general(pattern) : hold_vectors(pattern)) != 0) {
       check_fail(__FILE__, __LINE__, "thread %d: a register changed", index);
     }
     left--;

@@ -3,9 +3,11 @@
 // the arguments preserved, and jumps there.
 
         .text
+        .arch   armv8.5-a              // bti, a nop to older processors
 
         .macro  jump_after note
         .cfi_startproc
+        bti     c
         stp     x29, x30, [sp, #-32]!
         .cfi_adjust_cfa_offset 32
         .cfi_offset x29, -32
@@ -34,6 +36,7 @@ __sigsetjmp:
         .type   setjmp, %function
         .p2align 4
 setjmp:
+        bti     c
         mov     w1, #1
         jump_after goshim_note_sigsetjmp
         .size   setjmp, .-setjmp
@@ -59,4 +62,4 @@ swapcontext:
         jump_after goshim_note_swapcontext
         .size   swapcontext, .-swapcontext
 
-        .section .note.GNU-stack, "", %progbits
+#include "arch/aarch64/marks.inc"
