@@ -797,11 +797,17 @@ long wait_for_ready(bool loop, Nanos deadline, const uint64_t* new_mask, Look lo
   enter();
   sched_turn();
   HandlerMark mark = handler_mark();
+  // What is ready at once comes before the signals that the mask lets in.
+  if (new_mask && signal_waits_for_mask(*new_mask)) {
+    long r = look();
+    if (r != 0) return r;
+  }
   TemporaryMask masked(new_mask);
+  if (handlers_ran(mark)) return -EINTR;
   for (;;) {
     long r = look();
     if (r != 0) return r;
-    if (handlers_ran(mark)) return -EINTR;  // the new mask let them in
+    if (handlers_ran(mark)) return -EINTR;
     if (deadline != kForever && deadline <= sys::nanotime()) return 0;
     Waited why = alone(loop) ? Waited::Unable : wait(deadline);
     if (why == Waited::Unable) {
@@ -994,6 +1000,7 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
 // what stays ready, is for them.
 long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const uint64_t* mask) {
   Nanos deadline = deadline_in(timeout);
+  if (timeout == 0) mask = nullptr;  // a call that only looks lets no signal in
   Descriptor* d = nullptr;
   uint32_t generation = 0;
   uint32_t seen = 0;
