@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 
 #include "base/clock.h"
 #include "net/blocking.h"
@@ -191,6 +192,18 @@ class Waiting {
     return !interrupted(r);
   }
 
+  // A terminal read in the background: who blocks SIGTTIN gets an error, and does not stop the process.
+  bool may_stop() const {
+    uint64_t blocked = getg()->sigmask.load(std::memory_order_relaxed);
+    if (GOSHIM_LIKELY(!(blocked & signal_bit(SIGTTIN))) || direction_ != kIn || !(traits() & kFile)) return false;
+    char settings[128];  // more than the kernel's termios
+    return sys::call(SYS_ioctl, fd_, TCGETS, settings) == 0;
+  }
+  static long region_on_terminal(long nr, long fd, long a, long b, long c, long d, long e) {
+    TerminalCall on_terminal;
+    return region_syscall(RegionClass::Short, nr, fd, a, b, c, d, e);
+  }
+
   // The call goes on in the kernel.
   long in_region(long nr, long a, long b, long c, long d, long e) {
     single_.end(true);
@@ -200,7 +213,8 @@ class Waiting {
       test_cancel();
       HandlerMark mark = handler_mark();
       uint32_t requests = getg()->requests;
-      long r = region_syscall(RegionClass::Short, nr, fd_, a, b, c, d, e);
+      long r = GOSHIM_UNLIKELY(may_stop()) ? region_on_terminal(nr, fd_, a, b, c, d, e)
+                                           : region_syscall(RegionClass::Short, nr, fd_, a, b, c, d, e);
       cut_short_ = getg() && getg()->requests != requests && !handlers_ran(mark_);
       if (GOSHIM_LIKELY(r != -EINTR)) return r;
       OnHandler rule = direction_ == kIn ? OnHandler::RestartIn : OnHandler::RestartOut;

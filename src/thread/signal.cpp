@@ -1,11 +1,12 @@
 // Signals (see signal.h).
 //
 // Where signals come from. Ms block what is asynchronous; a kernel thread of its own, the receiver, blocks it too and
-// takes what is for the process with rt_sigtimedwait: all signals, apart from those that no G has ever blocked and that
-// are ignored or stop the process (it leaves them open, and the kernel discards them, or stops all threads and knows
-// whether SIGCONT came before or after), and from those that every G blocks and a signalfd reads (they stay pending in
-// the kernel). So programs change their masks without a word to the kernel. Other default actions are taken by
-// dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see signal_open_on_m); the
+// takes what is for the process with rt_sigtimedwait: all signals, apart from those that are ignored and that no G has
+// ever blocked, from those that stop the process, and from those that every G blocks and a signalfd reads. What is
+// ignored it leaves open for the kernel to discard. So it does with what stops, while some G leaves that open: only the
+// kernel can stop all threads, and knows whether SIGCONT came before or after. What it neither takes nor leaves open
+// stays pending in the kernel. So programs change their masks without a word to the kernel, mostly. Other default
+// actions are taken by dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see signal_open_on_m); the
 // handler there, on_signal or on_fault, puts them where they belong.
 //
 // Where they wait. One list for the process (shared_list), taken from by any G that leaves the signal open; and one for
@@ -20,9 +21,9 @@
 //       membarrier before it chooses a G.
 //   S4  G::sigmask may block more than `counted` says while a handler runs: only signalfd, and a signal that is ignored
 //       and was never blocked otherwise, could tell.
-//   S5  Gs that block nothing are not counted: they are the living ones less masked_gs. They matter to signalfd only:
-//       while there is one, each of them that begins or ends looks what that changes, and who makes the first issues a
-//       membarrier before it counts. A G that blocks something joins both counts under mask_lock: else it would for a
+//   S5  Gs that block nothing are not counted: they are the living ones less masked_gs. They matter only to a signalfd
+//       and to signals that stop, once a G has blocked one: then each of them that begins or ends looks what that
+//       changes, and who is the first to make them matter issues a membarrier before it counts. A G that blocks something joins both counts under mask_lock: else it would for a
 //       moment seem to block nothing.
 //   S6  What every G blocks and a signalfd reads is on no list. Who puts a signal on one looks at `take` afterwards;
 //       who changes `take` looks at the lists afterwards; either hands it to the kernel.
@@ -199,6 +200,7 @@ int waited_by[kSignals + 1];             // mask_lock: Gs in sigwait for it
 uint64_t waited;                         // mask_lock: the signals for which that is not 0
 uint64_t wanted;                         // mask_lock: signals that some G has blocked or waited for, ever
 std::atomic<uint64_t> by_descriptor{0};  // those that some signalfd reads
+std::atomic<bool> stops_blocked{false};  // some G has blocked a signal that stops, ever
 std::atomic<uint64_t> take{0};           // what the receiver waits for; written under mask_lock
 std::atomic<uint64_t> kernels{0};        // what it leaves open, for the kernel to act upon; written under mask_lock
 std::atomic<uint32_t> sets_made{0};      // counts changes of the two; written under mask_lock
@@ -217,21 +219,33 @@ void kick_receiver() {
   if (receiver_tid) sys::tgkill(sched.pid, receiver_tid, kKick);
 }
 
+// mask_lock held. Those of `set` that every G blocks. S5
+uint64_t blocked_by_all(uint64_t set) {
+  if (set && live() > masked_gs) return 0;
+  for (uint64_t left = set; left; left &= left - 1) {
+    int sig = __builtin_ctzll(left) + 1;
+    if (blocked_by[sig] < masked_gs) set &= ~signal_bit(sig);
+  }
+  return set;
+}
+
+// Whether Gs that block nothing matter. S5
+bool all_count() {
+  return by_descriptor.load(std::memory_order_relaxed) != 0 || stops_blocked.load(std::memory_order_relaxed);
+}
+
 // mask_lock held. The number of a change that the receiver must know of before the caller goes on; 0 for none. The sets
 // seldom change: what once is taken is taken for good, unless a signalfd wants it.
 uint32_t update_sets() {
-  uint64_t to_descriptor = by_descriptor.load(std::memory_order_relaxed) & ~waited;
-  if (to_descriptor && live() > masked_gs) to_descriptor = 0;  // S5
-  for (uint64_t left = to_descriptor; left; left &= left - 1) {
-    int sig = __builtin_ctzll(left) + 1;
-    if (blocked_by[sig] < masked_gs) to_descriptor &= ~signal_bit(sig);
-  }
   uint64_t dump = dump_signal ? signal_bit(dump_signal) : 0;
-  uint64_t now_kernels = ignored.load(std::memory_order_seq_cst);
-  now_kernels |= kStopping & ~handled.load(std::memory_order_seq_cst);
-  now_kernels &= ~wanted & ~kUnblockable & ~dump;
+  uint64_t to_descriptor = blocked_by_all(by_descriptor.load(std::memory_order_relaxed) & ~waited & ~dump);
+  uint64_t stops = kStopping & ~handled.load(std::memory_order_seq_cst) & ~ignored.load(std::memory_order_seq_cst);
+  stops &= ~waited & ~dump;
+  uint64_t stops_later = blocked_by_all(stops & wanted);
+  uint64_t now_kernels = ignored.load(std::memory_order_seq_cst) & ~wanted & ~kUnblockable & ~dump;
+  now_kernels |= stops & ~stops_later;
   if (wanted & kStopping) now_kernels &= ~signal_bit(SIGCONT);  // it takes back what stops: drop_opposite()
-  uint64_t now_taken = ~now_kernels & ~(to_descriptor & ~dump) & ~kUnblockable;
+  uint64_t now_taken = ~now_kernels & ~to_descriptor & ~stops_later & ~kUnblockable;
   if (now_taken == take.load(std::memory_order_relaxed) && now_kernels == kernels.load(std::memory_order_relaxed)) {
     return 0;
   }
@@ -286,6 +300,10 @@ void recount(State* state, uint64_t mask, bool arrives, bool gone) {
     }
     state->counted = now;
     wanted |= now;
+    if (GOSHIM_UNLIKELY((now & kStopping) && !stops_blocked.load(std::memory_order_relaxed))) {
+      stops_blocked.store(true, std::memory_order_seq_cst);
+      sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);  // S5
+    }
     made = update_sets();
   }
   publish_sets(made);
@@ -1016,7 +1034,7 @@ void signal_g_create(G* g, uint64_t mask) {
   }
   if (g != main_g) g_counts();  // main counts from the start
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (GOSHIM_UNLIKELY(by_descriptor.load(std::memory_order_relaxed) != 0)) update_receiver();  // S5
+  if (GOSHIM_UNLIKELY(all_count())) update_receiver();  // S5
 }
 
 void signal_g_exit(G* g) {
@@ -1026,7 +1044,7 @@ void signal_g_exit(G* g) {
   g->sigmask.store(~UINT64_C(0), std::memory_order_release);  // S3
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if (state && state->counted) recount(state, 0, false, true);
-  else if (GOSHIM_UNLIKELY(by_descriptor.load(std::memory_order_relaxed) != 0)) update_receiver();  // S5
+  else if (GOSHIM_UNLIKELY(all_count())) update_receiver();  // S5
   if (state) drop_all(state);
   kick_for_shared(~mask, g);  // S3
   inject_g_exit(g);
@@ -1046,6 +1064,7 @@ void signal_after_fork_child(G* survivor) {
   std::memset(blocked_by, 0, sizeof blocked_by);
   std::memset(waited_by, 0, sizeof waited_by);
   waited = wanted = 0;
+  stops_blocked.store(false, std::memory_order_relaxed);
   take.store(0, std::memory_order_relaxed);
   kernels.store(0, std::memory_order_relaxed);
   shared_list = nullptr;  // a child has no pending signals
