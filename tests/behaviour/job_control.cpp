@@ -2,7 +2,7 @@
 // SIGCONT lets them go on, also many times in a row and one directly behind the other; its handlers for both run;
 // reading in the background stops it by SIGTTIN, or fails if the thread blocks that; a thread that blocks SIGTTOU takes
 // the terminal for its group; kill() with SIGSTOP from a thread stops it; a SIGTSTP that all block is pending until one
-// opens it, or SIGCONT comes.
+// opens it, or SIGCONT comes, also while threads come and go and change their masks.
 #include "check.h"
 
 #include <fcntl.h>
@@ -164,6 +164,34 @@ void job_opens_late(int) {
     usleep(200);
   }
 }
+// All block SIGTSTP, but for moments, and for threads that live shortly.
+void job_toggles(int) {
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, SIGTSTP);
+  CHECK_OK(pthread_sigmask(SIG_BLOCK, &one, nullptr));
+  workers(false);
+  spawn([one] {
+    for (unsigned step = 0;; step++) {
+      CHECK_OK(pthread_sigmask(SIG_UNBLOCK, &one, nullptr));
+      if (step % 3 == 0) join(spawn([step] { stir(step); }));
+      CHECK_OK(pthread_sigmask(SIG_BLOCK, &one, nullptr));
+      stir(step);
+    }
+  });
+  pthread_attr_t open;
+  CHECK_OK(pthread_attr_init(&open));
+  sigset_t none;
+  sigemptyset(&none);
+  CHECK_OK(pthread_attr_setsigmask_np(&open, &none));
+  for (;;) {
+    pthread_t thread;
+    CHECK_OK(pthread_create(
+        &thread, &open, [](void* p) { return p; }, nullptr));
+    join(thread);
+    usleep(300);
+  }
+}
 void job_takes_terminal(int terminal) {
   workers(false);
   join(spawn([terminal] {
@@ -273,6 +301,21 @@ void session(int master, int terminal) {
     EVENTUALLY(shared->step == 2);
     CHECK_EQ(waitpid(child, nullptr, WUNTRACED | WNOHANG), 0);
   }
+  end(child);
+
+  child = start(job_toggles, terminal);
+  all_run();
+  for (int i = 0; i < 30; i++) {
+    CHECK_SYS(kill(-child, SIGTSTP));
+    if (i % 3) {
+      wait_stop(child, SIGTSTP);
+      go_on(child);
+    } else {
+      CHECK_SYS(kill(-child, SIGCONT));
+    }
+    if (i % 10 == 0) all_run();
+  }
+  all_run();
   end(child);
 
   child = start(job_takes_terminal, terminal);
