@@ -153,10 +153,24 @@ uint64_t noted_mask(const sigset_t* where) {
   __builtin_unreachable();
 }
 
+// The same in a context, where the program may have taken signals from the set since, or made a new one. It started from
+// the M's mask, in which nearly all are blocked: what it has added to that does not show.
+uint64_t context_mask(const sigset_t* where) {
+  constexpr int kMostRemoved = 32;
+  constexpr int kMostAdded = 8;
+  auto* words = where->__val;
+  uint64_t before = inject_m_mask();
+  if (words[kMark] != kMarked) return words[0];
+  uint64_t added = words[0] & ~before;
+  uint64_t removed = before & ~words[0];
+  bool is_new = __builtin_popcountl(added) > kMostAdded || __builtin_popcountl(removed) > kMostRemoved;
+  return is_new ? words[0] : (words[kOurs] | added) & ~removed;
+}
+
 // Before libc resumes *uc: its mask becomes the G's, and what libc will tell the kernel is the M's.
 void resume_mask(const ucontext_t* uc) {
   auto* words = const_cast<ucontext_t*>(uc)->uc_sigmask.__val;
-  uint64_t mask = noted_mask(&uc->uc_sigmask);
+  uint64_t mask = context_mask(&uc->uc_sigmask);
   words[kOurs] = mask;
   words[kMark] = kMarked;
   words[0] = inject_m_mask();
