@@ -69,9 +69,9 @@ constexpr uint64_t kIgnoredByDefault =
     signal_bit(SIGCHLD) | signal_bit(SIGURG) | signal_bit(SIGWINCH) | signal_bit(SIGCONT);
 constexpr uint64_t kStopping = signal_bit(SIGTSTP) | signal_bit(SIGTTIN) | signal_bit(SIGTTOU);
 // The kernel drops other flags of an action; that is how programs find out what it knows.
-constexpr uint64_t kActionFlags = uint64_t{SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART |
-                                           SA_NODEFER} |
-                                  uint64_t{SA_RESETHAND} | 0x800;  // SA_EXPOSE_TAGBITS
+constexpr uint64_t kActionFlags =
+    uint64_t{SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER} | uint64_t{SA_RESETHAND} |
+    0x800;  // SA_EXPOSE_TAGBITS
 
 struct alignas(64) Item {
   SafePoolItem pool;

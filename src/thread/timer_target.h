@@ -15,7 +15,7 @@ namespace goshim {
 
 // Any thread, preemption on or off.
 bool timer_target_set(int timer, G* g);  // g null: the thread that will be the main G; false: no memory
-bool timer_target_known(int timer);  // anything
+bool timer_target_known(int timer);      // anything
 // A thread has got this signal of a timer. Preemption off.
 void timer_delivered(const siginfo_t& info);
 int timer_overrun(int timer);  // of the signal that was delivered last; negative: none was

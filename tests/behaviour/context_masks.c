@@ -56,7 +56,7 @@ static uint64_t mask_there(void (*change)(sigset_t*)) {
 }
 
 static void keep(sigset_t* set) { (void)set; }
-static void delete(sigset_t* set) { sigdelset(set, SIGUSR1); }
+static void delete (sigset_t* set) { sigdelset(set, SIGUSR1); }
 static void make_small(sigset_t* set) {
   sigemptyset(set);
   sigaddset(set, SIGINT);

@@ -110,7 +110,7 @@ int main() {
   static constexpr struct {
     void (*die)();
     int signal;
-  } kWays[] = {{fault, SIGSEGV},         {die_by_abort, SIGABRT},  {die_by_raise, SIGABRT}, {quit, SIGQUIT},
+  } kWays[] = {{fault, SIGSEGV},         {die_by_abort, SIGABRT},  {die_by_raise, SIGABRT},  {quit, SIGQUIT},
                {trap, SIGTRAP},          {illegal, SIGILL},        {abort_handled, SIGABRT}, {abort_ignored, SIGABRT},
                {abort_blocked, SIGABRT}, {fault_blocked, SIGSEGV}, {fault_ignored, SIGSEGV}};
   for (const auto& way : kWays) {

@@ -4,9 +4,9 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <semaphore.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/ipc.h>
