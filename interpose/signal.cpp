@@ -153,8 +153,8 @@ uint64_t noted_mask(const sigset_t* where) {
   __builtin_unreachable();
 }
 
-// The same in a context, where the program may have taken signals from the set since, or made a new one. It started from
-// the M's mask, in which nearly all are blocked: what it has added to that does not show.
+// The same in a context, where the program may have taken signals from the set since, or made a new one. It started
+// from the M's mask, in which nearly all are blocked: what it has added to that does not show.
 uint64_t context_mask(const sigset_t* where) {
   constexpr int kMostRemoved = 32;
   constexpr int kMostAdded = 8;

@@ -6,8 +6,8 @@
 // ignored it leaves open for the kernel to discard. So it does with what stops, while some G leaves that open: only the
 // kernel can stop all threads, and knows whether SIGCONT came before or after. What it neither takes nor leaves open
 // stays pending in the kernel. So programs change their masks without a word to the kernel, mostly. Other default
-// actions are taken by dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see signal_open_on_m); the
-// handler there, on_signal or on_fault, puts them where they belong.
+// actions are taken by dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see
+// signal_open_on_m); the handler there, on_signal or on_fault, puts them where they belong.
 //
 // Where they wait. One list for the process (shared_list), taken from by any G that leaves the signal open; and one for
 // each G of those sent to it. A G that is to look is kicked: bits in its Tls, and then by its state: taken off its wait
@@ -23,8 +23,8 @@
 //       and was never blocked otherwise, could tell.
 //   S5  Gs that block nothing are not counted: they are the living ones less masked_gs. They matter only to a signalfd
 //       and to signals that stop, once a G has blocked one: then each of them that begins or ends looks what that
-//       changes, and who is the first to make them matter issues a membarrier before it counts. A G that blocks something joins both counts under mask_lock: else it would for a
-//       moment seem to block nothing.
+//       changes, and who is the first to make them matter issues a membarrier before it counts. A G that blocks
+//       something joins both counts under mask_lock: else it would for a moment seem to block nothing.
 //   S6  What every G blocks and a signalfd reads is on no list. Who puts a signal on one looks at `take` afterwards;
 //       who changes `take` looks at the lists afterwards; either hands it to the kernel.
 //

@@ -1,5 +1,5 @@
-// Shows the signals of descriptors (O_ASYNC): to the process, with a signal of its own that names the descriptor, and to
-// the one thread that was named and leaves them open.
+// Shows the signals of descriptors (O_ASYNC): to the process, with a signal of its own that names the descriptor, and
+// to the one thread that was named and leaves them open.
 #include "check.h"
 
 #include <fcntl.h>
