@@ -112,6 +112,9 @@ extern "C" int goshim_after_vfork(long result, int hidden);
 // there is one.
 //   struct KernelAction                            (in port.h)
 
+// Flags that libc adds to each action that a program sets, and does not hide from it.
+//   constexpr unsigned long kActionFlags           (in port.h)
+
 // At file scope: exports the function `name`, which is nothing but a jump to the function `target` of this library.
 //   GOSHIM_EXPORT_JUMP(name, target)               (macro, in port.h)
 

@@ -213,8 +213,31 @@ GOSHIM_EXPORT int flock(int fd, int operation) {
   return static_cast<int>(long_call(OnHandler::Restart, SYS_flock, fd, operation));
 }
 
+// The thread that was named last to get the signals of a descriptor. The kernel does not know it: they go to the signal
+// receiver, and from there to the process.
+static std::atomic<pid_t> async_thread{0};
+
+static int thread_as_owner(int fd, int command, f_owner_ex* owner) {
+  if (command == F_GETOWN_EX) {
+    int r = REAL(fcntl)(fd, command, owner);
+    if (r == 0 && owner->type == F_OWNER_TID && owner->pid == signal_receiver()) owner->pid = async_thread.load();
+    return r;
+  }
+  int saved = errno;
+  int r = REAL(fcntl)(fd, command, owner);
+  if (r < 0 && errno != ESRCH) return r;
+  if (owner->type != F_OWNER_TID || !signal_g_of_tid(owner->pid)) return r;
+  errno = saved;
+  async_thread.store(owner->pid);
+  f_owner_ex receiver{F_OWNER_TID, signal_receiver()};
+  return REAL(fcntl)(fd, command, &receiver);
+}
+
 static int any_fcntl(int fd, int command, void* arg) {
   if (GOSHIM_UNLIKELY(own_fd(fd))) return static_cast<int>(answer(-EBADF));
+  if (on_g() && (command == F_SETOWN_EX || command == F_GETOWN_EX)) {
+    return thread_as_owner(fd, command, static_cast<f_owner_ex*>(arg));
+  }
   if (on_g() && (command == F_SETLKW || command == F_OFD_SETLKW))
     return static_cast<int>(long_call(OnHandler::Restart, SYS_fcntl, fd, command, arg));
   int r = REAL(fcntl)(fd, command, arg);

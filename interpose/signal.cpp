@@ -154,10 +154,24 @@ uint64_t noted_mask(const sigset_t* where) {
   __builtin_unreachable();
 }
 
+// The same in a context, where the program may have taken signals from the set since, or made a new one. It started
+// from the M's mask, in which nearly all are blocked: what it has added to that does not show.
+uint64_t context_mask(const sigset_t* where) {
+  constexpr int kMostRemoved = 32;
+  constexpr int kMostAdded = 8;
+  auto* words = where->__val;
+  uint64_t before = inject_m_mask();
+  if (words[kMark] != kMarked) return words[0];
+  uint64_t added = words[0] & ~before;
+  uint64_t removed = before & ~words[0];
+  bool is_new = __builtin_popcountl(added) > kMostAdded || __builtin_popcountl(removed) > kMostRemoved;
+  return is_new ? words[0] : (words[kOurs] | added) & ~removed;
+}
+
 // Before libc resumes *uc: its mask becomes the G's, and what libc will tell the kernel is the M's.
 void resume_mask(const ucontext_t* uc) {
   auto* words = const_cast<ucontext_t*>(uc)->uc_sigmask.__val;
-  uint64_t mask = noted_mask(&uc->uc_sigmask);
+  uint64_t mask = context_mask(&uc->uc_sigmask);
   words[kOurs] = mask;
   words[kMark] = kMarked;
   words[0] = inject_m_mask();
@@ -317,19 +331,30 @@ GOSHIM_EXPORT int sigwait(const sigset_t* set, int* sig) {
   return 0;
 }
 
-GOSHIM_EXPORT int sigwaitinfo(const sigset_t* set, siginfo_t* info) {
-  if (!on_g()) return REAL(sigwaitinfo)(set, info);
-  return static_cast<int>(answer(wait_for(set, info, kForever)));
+// libc shows kill()'s code for its raise(), whose signals are sent to a thread.
+static int as_libc(int sig, siginfo_t* info) {
+  if (sig > 0 && info && info->si_code == SI_TKILL) info->si_code = SI_USER;
+  return sig;
 }
 
-GOSHIM_EXPORT int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
-  if (!on_g()) return REAL(sigtimedwait)(set, info, timeout);
+GOSHIM_EXPORT int sigwaitinfo(const sigset_t* set, siginfo_t* info) {
+  if (!on_g()) return REAL(sigwaitinfo)(set, info);
+  return as_libc(static_cast<int>(answer(wait_for(set, info, kForever))), info);
+}
+
+// As the kernel does it.
+static int timed_wait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
   if (!timeout) return static_cast<int>(answer(wait_for(set, info, kForever)));
   if (!valid_nanoseconds(timeout) || timeout->tv_sec < 0) return failed(EINVAL);
   Nanos wait = nanos_of(timeout);
   Nanos now = sys::nanotime();
   Nanos deadline = wait == 0 ? 0 : wait < kForever - now ? now + wait : kForever;
   return static_cast<int>(answer(wait_for(set, info, deadline)));
+}
+
+GOSHIM_EXPORT int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
+  if (!on_g()) return REAL(sigtimedwait)(set, info, timeout);
+  return as_libc(timed_wait(set, info, timeout), info);
 }
 
 GOSHIM_EXPORT int signalfd(int fd, const sigset_t* set, int flags) noexcept {
@@ -439,10 +464,20 @@ template <typename Delete>
 static int delete_timer(int number, Delete remove) {
   int r = remove();
   if (r != 0 || !on_g()) return r;
-  bool for_thread = timer_target_known(number);
+  bool known = timer_target_known(number);
   signal_settle(0);
-  if (for_thread) timer_target_drop(number);
+  if (known) timer_target_drop(number);
   return r;
+}
+
+// The kernel knows what the receiver has taken; the program asks for what it got.
+static int overrun_of(int number, int kernels) {
+  int overrun = kernels >= 0 && on_g() ? timer_overrun(number) : -1;
+  return overrun >= 0 ? overrun : kernels;
+}
+
+GOSHIM_EXPORT int timer_getoverrun(timer_t timer) noexcept {
+  return overrun_of(timer_number(timer), REAL(timer_getoverrun)(timer));
 }
 
 GOSHIM_EXPORT int timer_delete(timer_t timer) noexcept {
@@ -526,8 +561,8 @@ bool goshim::signal_syscall(long nr, const long args[6], long* result) {
       break;
     case SYS_rt_sigtimedwait:
       if (args[3] != kSetSize) return false;
-      r = sigtimedwait(reinterpret_cast<const sigset_t*>(args[0]), reinterpret_cast<siginfo_t*>(args[1]),
-                       reinterpret_cast<const timespec*>(args[2]));
+      r = timed_wait(reinterpret_cast<const sigset_t*>(args[0]), reinterpret_cast<siginfo_t*>(args[1]),
+                     reinterpret_cast<const timespec*>(args[2]));
       break;
     case SYS_sigaltstack:
       r = sigaltstack(reinterpret_cast<const stack_t*>(args[0]), reinterpret_cast<stack_t*>(args[1]));
@@ -565,6 +600,9 @@ bool goshim::signal_syscall(long nr, const long args[6], long* result) {
           [](int number) { sys::call(SYS_timer_delete, number); });
       break;
     }
+    case SYS_timer_getoverrun:
+      *result = overrun_of(static_cast<int>(args[0]), static_cast<int>(sys::call(nr, args[0])));
+      return true;
     case SYS_timer_delete:
       *result = delete_timer(static_cast<int>(args[0]), [=] { return static_cast<int>(sys::call(nr, args[0])); });
       return true;

@@ -22,6 +22,9 @@ inline long syscall(long nr, long a = 0, long b = 0, long c = 0, long d = 0, lon
 constexpr bool kTlsAbove = true;
 constexpr size_t kTcbHead = 16;
 
+// What libc adds to the flags of each action: programs see it there.
+constexpr unsigned long kActionFlags = 0;
+
 // The kernel's sigaction.
 struct KernelAction {
   void* handler;

@@ -21,6 +21,9 @@ inline long syscall(long nr, long a = 0, long b = 0, long c = 0, long d = 0, lon
 constexpr bool kTlsAbove = false;
 constexpr size_t kTcbHead = 0;
 
+// What libc adds to the flags of each action: programs see it there.
+constexpr unsigned long kActionFlags = 0x04000000;  // SA_RESTORER
+
 // The kernel's sigaction.
 struct KernelAction {
   void* handler;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 
 #include "base/clock.h"
 #include "net/blocking.h"
@@ -191,6 +192,18 @@ class Waiting {
     return !interrupted(r);
   }
 
+  // A terminal read in the background: who blocks SIGTTIN gets an error, and does not stop the process.
+  bool may_stop() const {
+    uint64_t blocked = getg()->sigmask.load(std::memory_order_relaxed);
+    if (GOSHIM_LIKELY(!(blocked & signal_bit(SIGTTIN))) || direction_ != kIn || !(traits() & kFile)) return false;
+    char settings[128];  // more than the kernel's termios
+    return sys::call(SYS_ioctl, fd_, TCGETS, settings) == 0;
+  }
+  static long region_on_terminal(long nr, long fd, long a, long b, long c, long d, long e) {
+    TerminalCall on_terminal;
+    return region_syscall(RegionClass::Short, nr, fd, a, b, c, d, e);
+  }
+
   // The call goes on in the kernel.
   long in_region(long nr, long a, long b, long c, long d, long e) {
     single_.end(true);
@@ -200,7 +213,8 @@ class Waiting {
       test_cancel();
       HandlerMark mark = handler_mark();
       uint32_t requests = getg()->requests;
-      long r = region_syscall(RegionClass::Short, nr, fd_, a, b, c, d, e);
+      long r = GOSHIM_UNLIKELY(may_stop()) ? region_on_terminal(nr, fd_, a, b, c, d, e)
+                                           : region_syscall(RegionClass::Short, nr, fd_, a, b, c, d, e);
       cut_short_ = getg() && getg()->requests != requests && !handlers_ran(mark_);
       if (GOSHIM_LIKELY(r != -EINTR)) return r;
       OnHandler rule = direction_ == kIn ? OnHandler::RestartIn : OnHandler::RestartOut;
@@ -807,11 +821,17 @@ long wait_for_ready(bool loop, Nanos deadline, const uint64_t* new_mask, Look lo
   enter();
   sched_turn();
   HandlerMark mark = handler_mark();
+  // What is ready at once comes before the signals that the mask lets in.
+  if (new_mask && signal_waits_for_mask(*new_mask)) {
+    long r = look();
+    if (r != 0) return r;
+  }
   TemporaryMask masked(new_mask);
+  if (handlers_ran(mark)) return -EINTR;
   for (;;) {
     long r = look();
     if (r != 0) return r;
-    if (handlers_ran(mark)) return -EINTR;  // the new mask let them in
+    if (handlers_ran(mark)) return -EINTR;
     if (deadline != kForever && deadline <= sys::nanotime()) return 0;
     Waited why = alone(loop) ? Waited::Unable : wait(deadline);
     if (why == Waited::Unable) {
@@ -1004,6 +1024,7 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
 // what stays ready, is for them.
 long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const uint64_t* mask) {
   Nanos deadline = deadline_in(timeout);
+  if (timeout == 0) mask = nullptr;  // a call that only looks lets no signal in
   Descriptor* d = nullptr;
   uint32_t generation = 0;
   uint32_t seen = 0;

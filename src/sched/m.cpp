@@ -14,6 +14,7 @@
 #include "sched/inject.h"
 #include "sched/internal.h"
 #include "tcb/tcb.h"
+#include "thread/fork.h"
 #include "trace/timeline.h"
 
 namespace goshim {
@@ -131,6 +132,7 @@ void template_main(void*) {
     }
     for (Nanos began = sys::nanotime(); !clone_m(m);) {
       // While another thread is in exec, there are none; it ends all, or fails.
+      if (exec_under_way()) began = sys::nanotime();
       if (!told && sys::nanotime() - began >= kRetry) {
         message("the kernel refuses another thread; going on with fewer");
         told = true;

@@ -55,6 +55,8 @@ struct Foreign {
 };
 std::atomic<Foreign*> foreigners{nullptr};  // pushed by CAS (release; acquire), never taken off
 
+std::atomic<int> in_exec{0};
+
 }  // namespace
 
 void fork_prepare() {
@@ -89,6 +91,7 @@ bool fork_child() {
   signal_after_fork_child(g);
   ident_after_fork_child();
   foreigners.store(nullptr, std::memory_order_relaxed);
+  in_exec.store(0, std::memory_order_relaxed);
   tcb::set_tid(arch::thread_pointer(), sys::gettid());  // a raw fork has not done that
   goshim_tls.tid = sys::gettid();                       // what it locks from here on is its own when it is a G again
   if (!g) return true;
@@ -149,12 +152,18 @@ NativeState::~NativeState() {
 }
 
 ExecState::ExecState() {
-  if (g_) handed_ = signals_to_kernel();
+  if (!g_) return;
+  in_exec.fetch_add(1, std::memory_order_relaxed);
+  handed_ = signals_to_kernel();
 }
 
 ExecState::~ExecState() {
-  if (g_) signals_from_kernel(handed_);
+  if (!g_) return;
+  signals_from_kernel(handed_);
+  in_exec.fetch_sub(1, std::memory_order_relaxed);
 }
+
+bool exec_under_way() { return in_exec.load(std::memory_order_relaxed) != 0; }
 
 bool fork_left_threads() { return sched.first_id != 0; }
 

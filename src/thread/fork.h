@@ -51,6 +51,9 @@ class ExecState : NativeState {
   HandedSignals handed_{};
 };
 
+// While some G is in exec the kernel makes no threads.
+bool exec_under_way();
+
 // True for a thread of the parent process that the fork left behind: it counts as ended.
 bool fork_orphan(const G* g);
 

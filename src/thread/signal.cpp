@@ -1,12 +1,13 @@
 // Signals (see signal.h).
 //
 // Where signals come from. Ms block what is asynchronous; a kernel thread of its own, the receiver, blocks it too and
-// takes what is for the process with rt_sigtimedwait: all signals, apart from those that no G has ever blocked and that
-// are ignored or stop the process (it leaves them open, and the kernel discards them, or stops all threads and knows
-// whether SIGCONT came before or after), and from those that every G blocks and a signalfd reads (they stay pending in
-// the kernel). So programs change their masks without a word to the kernel. Other default actions are taken by
-// dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see signal_open_on_m); the
-// handler there, on_signal or on_fault, puts them where they belong.
+// takes what is for the process with rt_sigtimedwait: all signals, apart from those that are ignored and that no G has
+// ever blocked, from those that stop the process, and from those that every G blocks and a signalfd reads. What is
+// ignored it leaves open for the kernel to discard. So it does with what stops, while some G leaves that open: only the
+// kernel can stop all threads, and knows whether SIGCONT came before or after. What it neither takes nor leaves open
+// stays pending in the kernel. So programs change their masks without a word to the kernel, mostly. Other default
+// actions are taken by dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see
+// signal_open_on_m); the handler there, on_signal or on_fault, puts them where they belong.
 //
 // Where they wait. One list for the process (shared_list), taken from by any G that leaves the signal open; and one for
 // each G of those sent to it. A G that is to look is kicked: bits in its Tls, and then by its state: taken off its wait
@@ -20,10 +21,10 @@
 //       membarrier before it chooses a G.
 //   S4  G::sigmask may block more than `counted` says while a handler runs: only signalfd, and a signal that is ignored
 //       and was never blocked otherwise, could tell.
-//   S5  Gs that block nothing are not counted: they are the living ones less masked_gs. They matter to signalfd only:
-//       while there is one, each of them that begins or ends looks what that changes, and who makes the first issues a
-//       membarrier before it counts. A G that blocks something joins both counts under mask_lock: else it would for a
-//       moment seem to block nothing.
+//   S5  Gs that block nothing are not counted: they are the living ones less masked_gs. They matter only to a signalfd
+//       and to signals that stop, once a G has blocked one: then each of them that begins or ends looks what that
+//       changes, and who is the first to make them matter issues a membarrier before it counts. A G that blocks
+//       something joins both counts under mask_lock: else it would for a moment seem to block nothing.
 //   S6  What every G blocks and a signalfd reads is on no list. Who puts a signal on one looks at `take` afterwards;
 //       who changes `take` looks at the lists afterwards; either hands it to the kernel.
 //
@@ -67,7 +68,10 @@ constexpr uint64_t kWatched = signal_bit(SIGSEGV) | signal_bit(SIGBUS);
 constexpr uint64_t kIgnoredByDefault =
     signal_bit(SIGCHLD) | signal_bit(SIGURG) | signal_bit(SIGWINCH) | signal_bit(SIGCONT);
 constexpr uint64_t kStopping = signal_bit(SIGTSTP) | signal_bit(SIGTTIN) | signal_bit(SIGTTOU);
-constexpr int kKernelRestorer = 0x04000000;  // SA_RESTORER
+// The kernel drops other flags of an action; that is how programs find out what it knows.
+constexpr uint64_t kActionFlags =
+    uint64_t{SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER} | uint64_t{SA_RESETHAND} |
+    0x800;  // SA_EXPOSE_TAGBITS
 
 struct alignas(64) Item {
   SafePoolItem pool;
@@ -201,6 +205,7 @@ uint64_t waited;               // mask_lock: the signals for which that is not 0
 uint64_t wanted;               // mask_lock: signals that some G has blocked or waited for, ever
 // Read relaxed where the writer's membarrier is behind it (S3, S5). The next three are seq_cst: S6.
 std::atomic<uint64_t> by_descriptor{0};  // those that some signalfd reads
+std::atomic<bool> stops_blocked{false};  // some G has blocked a signal that stops, ever
 std::atomic<uint64_t> take{0};           // what the receiver waits for; written under mask_lock
 std::atomic<uint64_t> kernels{0};        // what it leaves open, for the kernel to act upon; written under mask_lock
 std::atomic<uint32_t> sets_made{0};      // counts changes of the two; written under mask_lock
@@ -221,21 +226,33 @@ void kick_receiver() {
   if (receiver_tid) sys::tgkill(sched.pid, receiver_tid, kKick);
 }
 
+// mask_lock held. Those of `set` that every G blocks. S5
+uint64_t blocked_by_all(uint64_t set) {
+  if (set && live() > masked_gs) return 0;
+  for (uint64_t left = set; left; left &= left - 1) {
+    int sig = __builtin_ctzll(left) + 1;
+    if (blocked_by[sig] < masked_gs) set &= ~signal_bit(sig);
+  }
+  return set;
+}
+
+// Whether Gs that block nothing matter. S5
+bool all_count() {
+  return by_descriptor.load(std::memory_order_relaxed) != 0 || stops_blocked.load(std::memory_order_relaxed);
+}
+
 // mask_lock held. The number of a change that the receiver must know of before the caller goes on; 0 for none. The sets
 // seldom change: what once is taken is taken for good, unless a signalfd wants it.
 uint32_t update_sets() {
-  uint64_t to_descriptor = by_descriptor.load(std::memory_order_relaxed) & ~waited;
-  if (to_descriptor && live() > masked_gs) to_descriptor = 0;  // S5
-  for (uint64_t left = to_descriptor; left; left &= left - 1) {
-    int sig = __builtin_ctzll(left) + 1;
-    if (blocked_by[sig] < masked_gs) to_descriptor &= ~signal_bit(sig);
-  }
   uint64_t dump = dump_signal ? signal_bit(dump_signal) : 0;
-  uint64_t now_kernels = ignored.load(std::memory_order_seq_cst);
-  now_kernels |= kStopping & ~handled.load(std::memory_order_seq_cst);
-  now_kernels &= ~wanted & ~kUnblockable & ~dump;
+  uint64_t to_descriptor = blocked_by_all(by_descriptor.load(std::memory_order_relaxed) & ~waited & ~dump);
+  uint64_t stops = kStopping & ~handled.load(std::memory_order_seq_cst) & ~ignored.load(std::memory_order_seq_cst);
+  stops &= ~waited & ~dump;
+  uint64_t stops_later = blocked_by_all(stops & wanted);
+  uint64_t now_kernels = ignored.load(std::memory_order_seq_cst) & ~wanted & ~kUnblockable & ~dump;
+  now_kernels |= stops & ~stops_later;
   if (wanted & kStopping) now_kernels &= ~signal_bit(SIGCONT);  // it takes back what stops: drop_opposite()
-  uint64_t now_taken = ~now_kernels & ~(to_descriptor & ~dump) & ~kUnblockable;
+  uint64_t now_taken = ~now_kernels & ~to_descriptor & ~stops_later & ~kUnblockable;
   if (now_taken == take.load(std::memory_order_relaxed) && now_kernels == kernels.load(std::memory_order_relaxed)) {
     return 0;
   }
@@ -290,6 +307,10 @@ void recount(State* state, uint64_t mask, bool arrives, bool gone) {
     }
     state->counted = now;
     wanted |= now;
+    if (GOSHIM_UNLIKELY((now & kStopping) && !stops_blocked.load(std::memory_order_relaxed))) {
+      stops_blocked.store(true, std::memory_order_seq_cst);
+      sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);  // S5
+    }
     made = update_sets();
   }
   publish_sets(made);
@@ -414,7 +435,36 @@ Item* take_shared(uint64_t set) {
 // One that the calling G was sent or may take from the process.
 Item* take_pending(State* state, uint64_t set) {
   Item* item = state ? take_directed(state, set) : nullptr;
-  return item ? item : take_shared(set);
+  if (!item) item = take_shared(set);
+  if (item && item->info.si_code == SI_TIMER) timer_delivered(item->info);
+  return item;
+}
+
+// A timer has one signal. While that is pending on the list, it counts how often the timer has expired since.
+bool add_overrun(Item* list, const siginfo_t& info) {
+  for (; list; list = list->next) {
+    siginfo_t& pending = list->info;
+    if (pending.si_code != SI_TIMER || pending.si_timerid != info.si_timerid) continue;
+    if (pending.si_signo != info.si_signo) continue;
+    int more;
+    if (__builtin_add_overflow(info.si_overrun, 1, &more)) more = INT32_MAX;
+    if (__builtin_add_overflow(pending.si_overrun, more, &pending.si_overrun)) pending.si_overrun = INT32_MAX;
+    return true;
+  }
+  return false;
+}
+
+// A timer's signal: true if it counts for one that is pending, for the process or for this thread.
+bool overruns(const siginfo_t& info) {
+  if (!(shared_bits.load(std::memory_order_seq_cst) & signal_bit(info.si_signo))) return false;
+  LockGuard guard(shared_lock);
+  return add_overrun(shared_list, info);
+}
+bool overruns(const siginfo_t& info, State* state) {
+  if (!state || !any_directed(state)) return false;
+  LockGuard guard(state->list_lock);
+  collect(state);
+  return add_overrun(state->list, info);
 }
 
 // Calls use(item) for every signal of `set` that is pending anywhere.
@@ -522,7 +572,7 @@ void put_shared(Item* item) {
   {
     LockGuard guard(shared_lock);
     uint64_t bits = shared_bits.load(std::memory_order_relaxed);
-    twice = (bits & bit & kStandard) != 0;
+    twice = (bits & bit & kStandard) != 0 && item->info.si_code != SI_TIMER;
     if (!twice) {
       append(&shared_list, item);
       shared_bits.store(bits | bit, std::memory_order_seq_cst);
@@ -541,7 +591,7 @@ bool put_directed(State* state, Item* item) {
     sent_to_gs.fetch_or(bit, std::memory_order_seq_cst);
   }
   uint64_t before = state->directed.fetch_or(bit, std::memory_order_seq_cst);
-  if (before & bit & kStandard) {
+  if ((before & bit & kStandard) && item->info.si_code != SI_TIMER) {
     items.release(item);
     return false;
   }
@@ -608,7 +658,9 @@ void received(siginfo_t info) {
   if (signal_bit(info.si_signo) & kStopping) sys::call(SYS_rt_sigtimedwait, &on, &info, &none, sizeof on);
   G* target = nullptr;
   if (timer_target_of(info, main_g, &target)) {
-    if (target) signal_send(target, info);
+    if (target && !overruns(info, state_if_any(target))) signal_send(target, info);
+  } else if (info.si_code == SI_TIMER && overruns(info)) {
+    // counted
   } else if (Item* item = new_item(info)) {
     dispatch(item);
   }
@@ -799,9 +851,42 @@ bool on_stack(const stack_t& stack, uintptr_t sp) {
   return !(stack.ss_flags & SS_DISABLE) && sp > low && sp <= low + stack.ss_size;
 }
 
+// An error number. The G does not stand on the one that it has.
+int change_altstack(State* state, const stack_t& stack) {
+  constexpr int kAutoDisarm = static_cast<int>(1U << 31);  // SS_AUTODISARM: accepted, the stack stays armed
+  constexpr size_t kLeast = 2048;                          // the kernel's MINSIGSTKSZ
+  int mode = stack.ss_flags & ~kAutoDisarm;
+  if (mode != SS_DISABLE && mode != SS_ONSTACK && mode != 0) return EINVAL;
+  if (mode != SS_DISABLE && stack.ss_size < kLeast) return ENOMEM;
+  stack_t next{};
+  if (mode == SS_DISABLE) next.ss_flags = SS_DISABLE;
+  else next = {.ss_sp = stack.ss_sp, .ss_flags = 0, .ss_size = stack.ss_size};
+  state->altstack = next;
+  return 0;
+}
+
+// The G, which has waited for signals, does so no longer. Preemption off, no lock held.
+void end_wait(State* state) {
+  uint64_t set = state->waiting_for.load(std::memory_order_relaxed);
+  if (GOSHIM_LIKELY(set == 0)) return;
+  state->waiting_for.store(0, std::memory_order_seq_cst);
+  uint32_t made;
+  {
+    LockGuard hold(mask_lock);
+    for (uint64_t left = set; left; left &= left - 1) {
+      int sig = __builtin_ctzll(left) + 1;
+      if (--waited_by[sig] == 0) waited &= ~signal_bit(sig);
+    }
+    made = update_sets();
+  }
+  publish_sets(made);
+  kick_for_shared(set, nullptr);  // a second one of those it was chosen for
+}
+
 // One handler, on the G. Preemption off; on with the counter lowered once, while the handler runs.
 GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const siginfo_t& info, void* area) {
   Call call;
+  end_wait(state);  // as natively, before the handler, which may jump out of the call that waits
   uint64_t mask_after = state->lent ? state->lent_from : g->sigmask.load(std::memory_order_relaxed);
   state->lent = false;
   call.handler = reinterpret_cast<Handler>(a.handler);
@@ -819,7 +904,6 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
   auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
   bool already = on_stack(state->altstack, here);
   call.uc.uc_stack = state->altstack;
-  if (already) call.uc.uc_stack.ss_flags |= SS_ONSTACK;
   int sig = info.si_signo;
   set_own_mask(g, g->sigmask.load(std::memory_order_relaxed) | a.mask | (a.flags & SA_NODEFER ? 0 : signal_bit(sig)));
   // What else is open comes on top of this handler, as natively: preempt_on() runs it.
@@ -834,6 +918,7 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
   }
   preempt_off();
   g->cancel_limits = limits;
+  if (!already) change_altstack(state, call.uc.uc_stack);  // what the handler has changed is undone
   std::memcpy(&mask_after, &call.uc.uc_sigmask, sizeof mask_after);
   if (GOSHIM_LIKELY(getg() != nullptr)) {
     set_own_mask(g, mask_after);
@@ -916,7 +1001,7 @@ void signal_init(G* main) {
   for (int sig = 1; sig <= kSignals; sig++) {
     if (signal_bit(sig) & kUnblockable) continue;
     if (sys::call(SYS_rt_sigaction, sig, nullptr, &kernel, sizeof kernel.mask) != 0) continue;
-    Action a{kernel.handler, kernel.flags & ~static_cast<unsigned long>(kKernelRestorer), kernel.mask};
+    Action a{kernel.handler, kernel.flags, kernel.mask};
     LockGuard guard(action_lock);
     write_action(sig, a);
     if (is_function(a.handler) || (signal_bit(sig) & (kWatched | kByCaller))) tell_kernel(sig, a);
@@ -959,7 +1044,7 @@ void signal_g_create(G* g, uint64_t mask) {
   }
   if (g != main_g) g_counts();  // main counts from the start
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (GOSHIM_UNLIKELY(by_descriptor.load(std::memory_order_relaxed) != 0)) update_receiver();  // S5
+  if (GOSHIM_UNLIKELY(all_count())) update_receiver();  // S5
 }
 
 void signal_g_exit(G* g) {
@@ -969,7 +1054,7 @@ void signal_g_exit(G* g) {
   g->sigmask.store(~UINT64_C(0), std::memory_order_release);  // S3
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if (state && state->counted) recount(state, 0, false, true);
-  else if (GOSHIM_UNLIKELY(by_descriptor.load(std::memory_order_relaxed) != 0)) update_receiver();  // S5
+  else if (GOSHIM_UNLIKELY(all_count())) update_receiver();  // S5
   if (state) drop_all(state);
   kick_for_shared(~mask, g);  // S3
   inject_g_exit(g);
@@ -989,6 +1074,7 @@ void signal_after_fork_child(G* survivor) {
   std::memset(blocked_by, 0, sizeof blocked_by);
   std::memset(waited_by, 0, sizeof waited_by);
   waited = wanted = 0;
+  stops_blocked.store(false, std::memory_order_relaxed);
   take.store(0, std::memory_order_relaxed);
   kernels.store(0, std::memory_order_relaxed);
   shared_list = nullptr;  // a child has no pending signals
@@ -1048,7 +1134,7 @@ int signal_action(int sig, const struct sigaction* action, struct sigaction* old
   Action next{};
   if (action) {
     next.handler = as_pointer(action->sa_handler);
-    next.flags = static_cast<unsigned>(action->sa_flags);
+    next.flags = (static_cast<unsigned>(action->sa_flags) & kActionFlags) | arch::kActionFlags;
     std::memcpy(&next.mask, &action->sa_mask, sizeof next.mask);
     next.mask &= ~kUnblockable;
   }
@@ -1236,7 +1322,7 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
       long sig = sys::call(SYS_rt_sigtimedwait, &set, &got, &none, sizeof set);
       G* target = nullptr;
       if (sig > 0 && timer_target_of(got, main_g, &target) && target != g) {
-        if (target) signal_send(target, got);
+        if (target && !overruns(got, state_if_any(target))) signal_send(target, got);
         continue;
       }
       if (sig > 0) {
@@ -1264,17 +1350,7 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
     }
   }
   NoPreempt guard;
-  state->waiting_for.store(0, std::memory_order_seq_cst);
-  {
-    LockGuard hold(mask_lock);
-    for (uint64_t left = set; left; left &= left - 1) {
-      int sig = __builtin_ctzll(left) + 1;
-      if (--waited_by[sig] == 0) waited &= ~signal_bit(sig);
-    }
-    made = update_sets();
-  }
-  publish_sets(made);
-  kick_for_shared(set, nullptr);  // a second one of those we were chosen for
+  end_wait(state);
   if (result > 0 && info) *info = got;
   return result;
 }
@@ -1348,14 +1424,24 @@ void signals_from_kernel(const HandedSignals& handed) {
   sys::futex_wake(&hold_changes, 1);
 }
 
+// What is on the lists for the calling G. Preemption off.
+static uint64_t on_lists(const G* g) {
+  uint64_t set = shared_bits.load(std::memory_order_seq_cst);
+  if (State* state = state_if_any(g)) set |= directed_to(state);
+  return set;
+}
+
 uint64_t signal_pending() {
   NoPreempt guard;
   G* g = getg();
   uint64_t set = 0;
   sys::call(SYS_rt_sigpending, &set, sizeof set);
-  set |= shared_bits.load(std::memory_order_seq_cst);
-  if (State* state = state_if_any(g)) set |= directed_to(state);
-  return set & g->sigmask.load(std::memory_order_relaxed);
+  return (set | on_lists(g)) & g->sigmask.load(std::memory_order_relaxed);
+}
+
+bool signal_waits_for_mask(uint64_t mask) {
+  NoPreempt guard;
+  return (on_lists(getg()) & ~mask) != 0;
 }
 
 TerminalCall::TerminalCall() {
@@ -1380,19 +1466,9 @@ int signal_altstack(const stack_t* stack, stack_t* old) {
   stack_t before = state->altstack;
   if (on_it) before.ss_flags |= SS_ONSTACK;
   if (stack) {
-    constexpr int kAutoDisarm = static_cast<int>(1U << 31);  // SS_AUTODISARM: accepted, the stack stays armed
-    constexpr size_t kLeast = 2048;                          // the kernel's MINSIGSTKSZ
-    int mode = stack->ss_flags & ~kAutoDisarm;
     if (on_it) return EPERM;
-    if (mode != SS_DISABLE && mode != SS_ONSTACK && mode != 0) return EINVAL;
-    if (mode != SS_DISABLE && stack->ss_size < kLeast) return ENOMEM;
     NoPreempt guard;
-    state->altstack = *stack;
-    state->altstack.ss_flags = mode & SS_DISABLE;
-    if (mode == SS_DISABLE) {
-      state->altstack.ss_sp = nullptr;
-      state->altstack.ss_size = 0;
-    }
+    if (int error = change_altstack(state, *stack)) return error;
   }
   if (old) *old = before;
   return 0;

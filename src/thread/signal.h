@@ -70,6 +70,8 @@ uint64_t signal_set_mask(uint64_t mask);
 // that if no handler has. On a G.
 uint64_t signal_lend_mask(uint64_t mask);
 void signal_return_mask();
+// Whether a handler would come at once under this mask. On a G.
+bool signal_waits_for_mask(uint64_t mask);
 // What a signal from this process carries (code: SI_USER, SI_TKILL, SI_QUEUE).
 siginfo_t signal_info(int sig, int code);
 // To a thread: pthread_kill and relatives. info: as the handler will see it.

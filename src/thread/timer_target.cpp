@@ -11,7 +11,9 @@ struct alignas(64) Target {
   SafePoolItem pool;
   Target* next;
   int timer;
-  G* g;         // null: main
+  bool for_thread;
+  int overrun;  // of the signal that was delivered last; negative: none was
+  G* g;         // for_thread; null: main
   uint64_t id;  // of g; another one by now: the thread has ended
 };
 
@@ -33,25 +35,47 @@ Target** find(int timer) {
 
 }  // namespace
 
-bool timer_target_set(int timer, G* g) {
-  NoPreempt guard;
-  LockGuard hold(lock);
+// Lock held. Null without memory.
+static Target* find_or_make(int timer) {
   if (!pool_ready) {
     pool.init(sizeof(Target));
     pool_ready = true;
   }
   Target** at = find(timer);
-  if (!*at) {
-    auto* fresh = static_cast<Target*>(pool.take());
-    if (!fresh) return false;
-    fresh->timer = timer;
-    fresh->next = nullptr;
-    *at = fresh;
-    n_targets.fetch_add(1, std::memory_order_relaxed);
-  }
-  (*at)->g = g;
-  (*at)->id = g ? g->id : 0;
+  if (*at) return *at;
+  auto* fresh = static_cast<Target*>(pool.take());
+  if (!fresh) return nullptr;
+  fresh->timer = timer;
+  fresh->for_thread = false;
+  fresh->overrun = -1;
+  fresh->next = nullptr;
+  *at = fresh;
+  n_targets.fetch_add(1, std::memory_order_relaxed);
+  return fresh;
+}
+
+bool timer_target_set(int timer, G* g) {
+  NoPreempt guard;
+  LockGuard hold(lock);
+  Target* target = find_or_make(timer);
+  if (!target) return false;
+  target->for_thread = true;
+  target->g = g;
+  target->id = g ? g->id : 0;
   return true;
+}
+
+void timer_delivered(const siginfo_t& info) {
+  LockGuard hold(lock);
+  if (Target* target = find_or_make(info.si_timerid)) target->overrun = info.si_overrun;
+}
+
+int timer_overrun(int timer) {
+  if (n_targets.load(std::memory_order_relaxed) == 0) return -1;
+  NoPreempt guard;
+  LockGuard hold(lock);
+  const Target* target = *find(timer);
+  return target ? target->overrun : -1;
 }
 
 bool timer_target_known(int timer) {
@@ -77,7 +101,7 @@ bool timer_target_of(const siginfo_t& info, G* main, G** g) {
   if (info.si_code != SI_TIMER || n_targets.load(std::memory_order_relaxed) == 0) return false;
   LockGuard hold(lock);
   const Target* target = *find(info.si_timerid);
-  if (!target) return false;
+  if (!target || !target->for_thread) return false;
   if (!target->g) {
     *g = main;
   } else {

@@ -1,13 +1,15 @@
 // Shows job control on a terminal as between a shell and a job with threads: SIGTSTP stops all of its threads and
 // SIGCONT lets them go on, also many times in a row and one directly behind the other; its handlers for both run;
-// reading in the background stops it by SIGTTIN; a thread that blocks SIGTTOU takes the terminal for its group; kill()
-// with SIGSTOP from a thread stops it.
+// reading in the background stops it by SIGTTIN, or fails if the thread blocks that; a thread that blocks SIGTTOU takes
+// the terminal for its group; kill() with SIGSTOP from a thread stops it; a SIGTSTP that all block is pending until one
+// opens it, or SIGCONT comes, also while threads come and go and change their masks.
 #include "check.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <termios.h>
 
 #include <atomic>
@@ -124,6 +126,72 @@ void job_reads(int terminal) {
   }));
   for (;;) pause();
 }
+void job_reads_blocking(int terminal) {
+  workers(false);
+  join(spawn([terminal] {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGTTIN);
+    CHECK_OK(pthread_sigmask(SIG_BLOCK, &one, nullptr));
+    char line[16];
+    CHECK_ERRNO(read(terminal, line, sizeof line), EIO);
+    iovec v = {line, sizeof line};
+    CHECK_ERRNO(readv(terminal, &v, 1), EIO);
+    shared->step = 1;
+  }));
+  for (;;) pause();
+}
+// main opens SIGTSTP when it is told.
+void job_opens_late(int) {
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, SIGTSTP);
+  CHECK_OK(pthread_sigmask(SIG_BLOCK, &one, nullptr));
+  workers(false);
+  auto pending = [] {
+    sigset_t set;
+    CHECK_SYS(sigpending(&set));
+    return sigismember(&set, SIGTSTP) == 1;
+  };
+  for (;;) {
+    const bool is = pending();
+    shared->stops = is;
+    if (shared->step == 1) {
+      CHECK_OK(pthread_sigmask(SIG_UNBLOCK, &one, nullptr));
+      CHECK_OK(pthread_sigmask(SIG_BLOCK, &one, nullptr));
+      shared->step = 2;
+    }
+    usleep(200);
+  }
+}
+// All block SIGTSTP, but for moments, and for threads that live shortly.
+void job_toggles(int) {
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, SIGTSTP);
+  CHECK_OK(pthread_sigmask(SIG_BLOCK, &one, nullptr));
+  workers(false);
+  spawn([one] {
+    for (unsigned step = 0;; step++) {
+      CHECK_OK(pthread_sigmask(SIG_UNBLOCK, &one, nullptr));
+      if (step % 3 == 0) join(spawn([step] { stir(step); }));
+      CHECK_OK(pthread_sigmask(SIG_BLOCK, &one, nullptr));
+      stir(step);
+    }
+  });
+  pthread_attr_t open;
+  CHECK_OK(pthread_attr_init(&open));
+  sigset_t none;
+  sigemptyset(&none);
+  CHECK_OK(pthread_attr_setsigmask_np(&open, &none));
+  for (;;) {
+    pthread_t thread;
+    CHECK_OK(pthread_create(
+        &thread, &open, [](void* p) { return p; }, nullptr));
+    join(thread);
+    usleep(300);
+  }
+}
 void job_takes_terminal(int terminal) {
   workers(false);
   join(spawn([terminal] {
@@ -167,7 +235,7 @@ void session(int master, int terminal) {
       for (int k = 0; k < 4; k++) CHECK_EQ(shared->rounds[k], stopped[k]);
       go_on(child);
     }
-    for (int i = 0; i < 50 && job == job_plain; i++) {  // docs/limits.md
+    for (int i = 0; i < 50; i++) {
       CHECK_SYS(kill(-child, SIGTSTP));
       CHECK_SYS(kill(-child, SIGCONT));
       if (i % 10 == 0) all_run();
@@ -205,6 +273,48 @@ void session(int master, int terminal) {
   CHECK_SYS(tcsetpgrp(terminal, getpgrp()));
   sigprocmask(SIG_SETMASK, &old, nullptr);
   go_on(child);
+  all_run();
+  end(child);
+
+  child = start(job_reads_blocking, terminal);
+  EVENTUALLY(shared->step == 1 || waitpid(child, nullptr, WUNTRACED | WNOHANG) != 0);
+  CHECK_EQ(shared->step, 1);
+  all_run();
+  end(child);
+
+  child = start(job_opens_late, terminal);
+  all_run();
+  for (int i = 0; i < 4; i++) {
+    CHECK_SYS(kill(-child, SIGTSTP));
+    EVENTUALLY(shared->stops == 1);
+    all_run();
+    const bool taken_back = i % 2 == 0;
+    if (taken_back) {
+      CHECK_SYS(kill(-child, SIGCONT));
+      EVENTUALLY(shared->stops == 0);
+    }
+    shared->step = 1;
+    if (!taken_back) {
+      wait_stop(child, SIGTSTP);
+      go_on(child);
+    }
+    EVENTUALLY(shared->step == 2);
+    CHECK_EQ(waitpid(child, nullptr, WUNTRACED | WNOHANG), 0);
+  }
+  end(child);
+
+  child = start(job_toggles, terminal);
+  all_run();
+  for (int i = 0; i < 30; i++) {
+    CHECK_SYS(kill(-child, SIGTSTP));
+    if (i % 3) {
+      wait_stop(child, SIGTSTP);
+      go_on(child);
+    } else {
+      CHECK_SYS(kill(-child, SIGCONT));
+    }
+    if (i % 10 == 0) all_run();
+  }
   all_run();
   end(child);
 
