@@ -144,6 +144,7 @@ struct alignas(kCacheLine) G {
   void* result = nullptr;
   std::atomic<uint32_t> life{0};     // as joiners see it: bits of thread/life.h
   std::atomic<G*> joining{nullptr};  // the G it waits for in join; itself
+  int* tid_word = nullptr;           // set_tid_address(2): cleared and woken when it ends; itself
   void* user_stack = nullptr;        // lowest address of a stack the program supplied, else null
   size_t user_stack_size = 0;
 
