@@ -6,11 +6,14 @@
 #include <linux/futex.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "park/park.h"
 #include "sched/sched.h"
+#include "sync/hooks.h"
 #include "sync/identity.h"
 #include "sync/sharing.h"
 #include "thread/ident.h"
+#include "thread/life.h"
 #include "thread/signal.h"
 
 namespace goshim {
@@ -144,13 +147,36 @@ long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected)
 // ---- priority-inheriting locks: as locks only, since Gs have no priorities ----
 //
 // The word is 0 or the owner's thread id, with FUTEX_WAITERS while others are queued; programs take and release a lock
-// without waiters by themselves. Unlock hands it to the first waiter, whose token is its id.
+// without waiters by themselves. Unlock hands it to the first waiter, whose token is its id. So does the end of the
+// owner, which looks through all that wait, after it has said that it ends; who begins to wait then finds it ended.
 
 struct PiLock {
   Word* word;
   uint32_t self;
   uint32_t heir;  // unlock: the id of the waiter it is handed to
+  uint32_t mark;  // and FUTEX_OWNER_DIED at the owner's end
+  PiLock* next;   // in pi_waiting; both pi_lock
 };
+
+Lock pi_lock;
+std::atomic<PiLock*> pi_waiting;  // written under pi_lock
+
+void pi_link(PiLock* l) {
+  NoPreempt off;
+  LockGuard guard(pi_lock);
+  l->next = pi_waiting.load(std::memory_order_relaxed);
+  pi_waiting.store(l, std::memory_order_seq_cst);
+}
+
+// In the child of a fork, by a handler that has interrupted the wait, it is not there.
+void pi_unlink(const PiLock* l) {
+  NoPreempt off;
+  LockGuard guard(pi_lock);
+  PiLock* at = pi_waiting.load(std::memory_order_relaxed);
+  if (at == l) pi_waiting.store(l->next, std::memory_order_relaxed);
+  while (at && at->next != l) at = at->next;
+  if (at) at->next = l->next;
+}
 
 bool pi_is_held(void* ctx) {
   auto* l = static_cast<PiLock*>(ctx);
@@ -168,13 +194,13 @@ void pi_left(void* ctx, const void*, bool last_of_key) {
 // The kernel knows nothing of Gs, and all other threads.
 bool lives(uint32_t tid) {
   auto id = static_cast<int>(tid);
-  if (runtime_started && signal_g_of_tid(id)) return true;
+  if (G* g = runtime_started ? signal_g_of_tid(id) : nullptr) return !thread_has_ended(g);
   return id < kFirstVirtualTid && sys::call(SYS_sched_getscheduler, id) != -ESRCH;
 }
 
 long lock_pi(Word* word, const Deadline* deadline, bool only_try) {
   if (look_to_write(word) < 0) return -EFAULT;
-  PiLock lock{word, static_cast<uint32_t>(self_id()), 0};
+  PiLock lock{word, static_cast<uint32_t>(self_id()), 0, 0, nullptr};
   for (;;) {
     uint32_t w = word->load(std::memory_order_relaxed);
     while (!(w & FUTEX_TID_MASK)) {  // so nobody is queued
@@ -183,8 +209,13 @@ long lock_pi(Word* word, const Deadline* deadline, bool only_try) {
     }
     if ((w & FUTEX_TID_MASK) == lock.self) return -EDEADLK;
     if (!pi_is_held(&lock)) continue;
-    if (!lives(word->load(std::memory_order_relaxed) & FUTEX_TID_MASK)) return -ESRCH;
-    if (only_try) return -EAGAIN;
+    uint32_t owner = word->load(std::memory_order_relaxed) & FUTEX_TID_MASK;
+    if (only_try) return lives(owner) ? -EAGAIN : -ESRCH;
+    pi_link(&lock);
+    if (owner && !lives(owner)) {
+      pi_unlink(&lock);
+      return -ESRCH;
+    }
     ParkRequest r{
         .key = word,
         .validate = pi_is_held,
@@ -199,19 +230,16 @@ long lock_pi(Word* word, const Deadline* deadline, bool only_try) {
         .signals_only = true,
     };
     ParkResult result = park(r);
+    pi_unlink(&lock);
     if (result == ParkResult::Unparked) return 0;
     if (result == ParkResult::TimedOut && passed(deadline)) return -ETIMEDOUT;
   }
 }
 
-long unlock_pi(Word* word) {
-  PiLock lock{word, static_cast<uint32_t>(self_id()), 0};
-  long now = look(word);
-  if (now < 0) return -EFAULT;
-  if ((now & FUTEX_TID_MASK) != lock.self) return -EPERM;
-  if (look_to_write(word) < 0) return -EFAULT;
+// The lock is the caller's, in word and in fact. With no heir it is free.
+void hand_over_pi(PiLock* lock) {
   unpark_filter(
-      word,
+      lock->word,
       [](void* ctx, uintptr_t token) {
         auto* l = static_cast<PiLock*>(ctx);
         if (l->heir) return Filter::Stop;
@@ -220,10 +248,19 @@ long unlock_pi(Word* word) {
       },
       [](void* ctx, UnparkInfo info) {
         auto* l = static_cast<PiLock*>(ctx);
-        l->word->store(l->heir | (info.have_more ? FUTEX_WAITERS : 0), std::memory_order_release);
+        l->word->store(l->heir | l->mark | (info.have_more ? FUTEX_WAITERS : 0), std::memory_order_release);
         return uint32_t{0};
       },
-      &lock);
+      lock);
+}
+
+long unlock_pi(Word* word) {
+  PiLock lock{word, static_cast<uint32_t>(self_id()), 0, 0, nullptr};
+  long now = look(word);
+  if (now < 0) return -EFAULT;
+  if ((now & FUTEX_TID_MASK) != lock.self) return -EPERM;
+  if (look_to_write(word) < 0) return -EFAULT;
+  hand_over_pi(&lock);
   return 0;
 }
 
@@ -316,7 +353,31 @@ long in_kernel(long address, long op, long value, long timeout, long address2, l
 
 bool is_word(long address) { return address >= static_cast<long>(kPage) && address % 4 == 0; }
 
+// A lock of the thread with this id that somebody waits for, or null.
+Word* awaited_from(uint32_t tid) {
+  LockGuard guard(pi_lock);
+  for (PiLock* l = pi_waiting.load(std::memory_order_relaxed); l; l = l->next) {
+    long w = arch::goshim_touch_word(l->word);
+    if (w >= 0 && (w & FUTEX_TID_MASK) == tid) return l->word;
+  }
+  return nullptr;
+}
+
 }  // namespace
+
+void futex_thread_has_ended() {
+  if (GOSHIM_LIKELY(pi_waiting.load(std::memory_order_seq_cst) == nullptr)) return;
+  auto self = static_cast<uint32_t>(self_id());
+  while (Word* word = awaited_from(self)) {
+    PiLock lock{word, self, 0, FUTEX_OWNER_DIED, nullptr};
+    hand_over_pi(&lock);
+  }
+}
+
+void futex_after_fork_child() {
+  pi_lock.reset();
+  pi_waiting.store(nullptr, std::memory_order_relaxed);
+}
 
 long futex_op(long address, long op, long value, long timeout, long address2, long value3) {
   auto command = static_cast<int>(op) & FUTEX_CMD_MASK;

@@ -159,7 +159,8 @@ GOSHIM_COLD static void clear_tid_word(const G* g) {
   signal_g_exit(g);
   preempt_off();
   uint32_t life = g->life.fetch_or(kExited, std::memory_order_acq_rel);  // L1
-  if (life & kJoining) unpark_one(&g->life);                             // who joins runs next
+  futex_thread_has_ended();
+  if (life & kJoining) unpark_one(&g->life);  // who joins runs next
   g_exit((life & kDetached) != 0);
 }
 
