@@ -115,8 +115,8 @@ bool mark_guard(char* base, size_t guard) {
   return guard <= kMostMarked && can_install_guards && sys::advise(base, guard, kGuardInstall) == 0;
 }
 
-// Address space without memory behind it, no huge pages. flags: MAP_NORESERVE if it is not to be charged when it becomes
-// writable (but under overcommit_memory=2).
+// Address space without memory behind it, no huge pages. flags: MAP_NORESERVE if it is not to be charged when it
+// becomes writable (but under overcommit_memory=2).
 char* reserve(size_t size, int flags) {
   void* p = sys::map(size, PROT_NONE, flags | MAP_STACK);
   if (p) sys::advise(p, size, MADV_NOHUGEPAGE);  // refused by a kernel without huge pages: as well

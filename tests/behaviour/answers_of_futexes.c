@@ -1,5 +1,5 @@
-// Shows what futex(2) answers where there is no memory, or none to write to; for times that are none; by the wall clock;
-// and what its locks do whose word names a thread that does not live. Private and shared words.
+// Shows what futex(2) answers where there is no memory, or none to write to; for times that are none; by the wall
+// clock; and what its locks do whose word names a thread that does not live. Private and shared words.
 #include "check.h"
 
 #include <linux/futex.h>

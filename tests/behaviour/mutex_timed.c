@@ -46,8 +46,8 @@ static void* get_in_time(void* arg) {
   return arg;
 }
 
-// Seconds below 0 are over, before anybody looks at the nanoseconds; robust ones look there first, and the kernel, which
-// keeps those that inherit priorities, refuses such a time.
+// Seconds below 0 are over, before anybody looks at the nanoseconds; robust ones look there first, and the kernel,
+// which keeps those that inherit priorities, refuses such a time.
 static int before_the_epoch, before_and_none;
 
 static void* try_negative(void* mutex) {

@@ -1,5 +1,5 @@
-// Shows set_tid_address(2): the word it names is cleared when the thread ends, and who waits for it by futex(2) woken; a
-// word in memory that is gone by then harms nobody.
+// Shows set_tid_address(2): the word it names is cleared when the thread ends, and who waits for it by futex(2) woken;
+// a word in memory that is gone by then harms nobody.
 #include "check.h"
 
 #include <linux/futex.h>
