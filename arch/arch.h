@@ -103,6 +103,13 @@ extern "C" int goshim_vfork();
 extern "C" int goshim_before_vfork();
 extern "C" int goshim_after_vfork(long result, int hidden);
 
+// The 32-bit word there, or -1 if the program has no memory there (or, for the second, none to write to): on_fault in
+// thread/signal.cpp asks skip_bad_word(), which makes the function that stands in uc return -1; false if none does. On
+// a G: the kernel must find that handler.
+extern "C" long goshim_read_word(const void* word);
+extern "C" long goshim_touch_word(void* word);
+bool skip_bad_word(void* uc);
+
 // How a thread control block and static TLS lie around the thread pointer.
 //   constexpr bool kTlsAbove      false: [static TLS][tp: struct pthread]  (TLS variant 2)
 //                                 true: [struct pthread][tp: kTcbHead bytes][static TLS]  (variant 1)

@@ -73,8 +73,9 @@ int fill_attr(G* g, pthread_attr_t* attr) {
   size_t size = g->user_stack ? g->user_stack_size : g->stack.size - g->stack.guard;
   int error = pthread_attr_setstack(attr, low, size);
   if (!error) error = pthread_attr_setguardsize(attr, g->user_stack ? 0 : g->stack.guard);
-  bool detached = (g->life.load(std::memory_order_acquire) & kDetached) != 0;
-  if (!error && detached) error = pthread_attr_setdetachstate(attr, PTHREAD_CREATE_DETACHED);
+  uint32_t life = g->life.load(std::memory_order_acquire);
+  if (!error && (life & kExplicit)) error = pthread_attr_setinheritsched(attr, PTHREAD_EXPLICIT_SCHED);
+  if (!error && (life & kDetached)) error = pthread_attr_setdetachstate(attr, PTHREAD_CREATE_DETACHED);
   sched_param param{};
   int policy = 0;
   policy_get(g, &policy, &param.sched_priority);
@@ -100,6 +101,7 @@ GOSHIM_EXPORT int pthread_setname_np(pthread_t t, const char* name) {
   G* g = g_behind(t);
   if (!g) return REAL(pthread_setname_np)(t, name);
   if (std::strlen(name) >= kNameSize) return ERANGE;
+  if (thread_has_ended(g)) return ENOENT;  // natively the name is a file of the kernel thread
   name_set(g, name);
   return 0;
 }
@@ -108,6 +110,7 @@ GOSHIM_EXPORT int pthread_getname_np(pthread_t t, char* buf, size_t size) {
   G* g = g_behind(t);
   if (!g) return REAL(pthread_getname_np)(t, buf, size);
   if (size < kNameSize) return ERANGE;
+  if (thread_has_ended(g)) return ENOENT;
   name_get(g, buf);
   return 0;
 }

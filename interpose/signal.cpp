@@ -11,6 +11,7 @@
 #include "interpose/signal.h"
 #include "sched/inject.h"
 #include "thread/ident.h"
+#include "thread/life.h"
 #include "thread/timer_target.h"
 
 using namespace goshim;
@@ -364,14 +365,21 @@ GOSHIM_EXPORT int signalfd(int fd, const sigset_t* set, int flags) noexcept {
 
 // ---- sending ----
 
+// libc lets no program send its signals for cancellation and set*id().
+static bool is_libcs(int sig) { return sig == 32 || sig == 33; }
+
 GOSHIM_EXPORT int pthread_kill(pthread_t thread, int sig) noexcept {
   G* g = on_g() || runtime_started ? g_of(thread) : nullptr;
-  return g ? signal_send(g, signal_info(sig, SI_TKILL)) : REAL(pthread_kill)(thread, sig);
+  if (!g) return REAL(pthread_kill)(thread, sig);
+  if (is_libcs(sig)) return EINVAL;
+  if (thread_has_ended(g)) return 0;  // whatever the number
+  return signal_send(g, signal_info(sig, SI_TKILL));
 }
 
 GOSHIM_EXPORT int pthread_sigqueue(pthread_t thread, int sig, const sigval value) noexcept {
   G* g = on_g() || runtime_started ? g_of(thread) : nullptr;
   if (!g) return REAL(pthread_sigqueue)(thread, sig, value);
+  if (thread_has_ended(g)) return ESRCH;
   siginfo_t info = signal_info(sig, SI_QUEUE);
   info.si_value = value;
   return signal_send(g, info);

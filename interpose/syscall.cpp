@@ -85,12 +85,19 @@ const sigset_t* packed_signals(long packed) {
   return p ? signals(p[0], p[1]) : nullptr;
 }
 
+// The kernel wakes the waiters of an owner that has ended: a list of the program's own has words that only it knows of.
+void note_robust_list(Args a) {
+  void* libcs = nullptr;
+  size_t size = 0;
+  if (sys::call(SYS_get_robust_list, 0, &libcs, &size) != 0 || pointer<void>(a[0]) != libcs) note_all_shared();
+}
+
 // Calls of a G that are more than system calls. False if nr is none.
 bool as_function(long nr, Args a, long* r) {
   auto fd = static_cast<int>(a[0]);
   auto n = static_cast<int>(a[2]);
   switch (nr) {
-    case SYS_set_tid_address:  // the word is libc's, which joins by it
+    case SYS_set_tid_address: getg()->tid_word = pointer<int>(a[0]); [[fallthrough]];
     case SYS_gettid: *r = gettid(); return true;
     case SYS_get_robust_list:
       if (fd != 0 && fd != gettid()) return false;
@@ -338,6 +345,7 @@ GOSHIM_EXPORT long syscall(long nr, ...) {
   if (nr == SYS_futex) return answer(futex_call(a[0], a[1], a[2], a[3], a[4], a[5]));
   long r;
   if (process_syscall(nr, a, &r) || mapping_syscall(nr, a, &r)) return answer(r);
+  if (nr == SYS_set_robust_list && !on_g()) note_robust_list(a);
   if (!on_g()) return REAL(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
   if (GOSHIM_UNLIKELY(Dispatch::nested(nr))) return answer(sys::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]));
   NoCancelPoint not_one;

@@ -101,6 +101,10 @@ GOSHIM_EXPORT int clock_getres(clockid_t clock, timespec* resolution) {
   return REAL(clock_getres)(some_clock(clock), resolution);
 }
 
+GOSHIM_EXPORT int clock_settime(clockid_t clock, const timespec* now) {
+  return REAL(clock_settime)(is_cpu_clock(clock) && g_of_clock(clock) ? cpu_clock(0) : clock, now);
+}
+
 GOSHIM_EXPORT int getrusage(__rusage_who_t who, rusage* usage) {
   if (who != RUSAGE_THREAD || !on_g()) return REAL(getrusage)(who, usage);
   g_usage(usage);

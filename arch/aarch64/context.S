@@ -142,4 +142,38 @@ goshim_clone:
         .cfi_endproc
         .size   goshim_clone, .-goshim_clone
 
+// long goshim_read_word(const void* word)
+        .globl  goshim_read_word
+        .hidden goshim_read_word
+        .type   goshim_read_word, %function
+        .p2align 4
+        .globl  goshim_words_begin
+        .hidden goshim_words_begin
+goshim_words_begin:
+goshim_read_word:
+        .cfi_startproc
+        ldr     w0, [x0]
+        ret
+        .cfi_endproc
+        .size   goshim_read_word, . - goshim_read_word
+
+// long goshim_touch_word(void* word)
+        .globl  goshim_touch_word
+        .hidden goshim_touch_word
+        .type   goshim_touch_word, %function
+goshim_touch_word:
+        .cfi_startproc
+1:      ldaxr   w1, [x0]
+        stxr    w2, w1, [x0]
+        cbnz    w2, 1b
+        mov     w0, w1
+        ret
+        .globl  goshim_bad_word
+        .hidden goshim_bad_word
+goshim_bad_word:
+        mov     x0, #-1
+        ret
+        .cfi_endproc
+        .size   goshim_touch_word, . - goshim_touch_word
+
 #include "arch/aarch64/marks.inc"

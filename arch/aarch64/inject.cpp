@@ -23,6 +23,8 @@ GOSHIM_LABEL goshim_syscall_check[];
 GOSHIM_LABEL goshim_syscall_at[];
 GOSHIM_LABEL goshim_syscall_done[];
 GOSHIM_LABEL goshim_syscall_stopped[];
+GOSHIM_LABEL goshim_words_begin[];
+GOSHIM_LABEL goshim_bad_word[];
 #undef GOSHIM_LABEL
 void goshim_store_vectors(void* vregs);
 }
@@ -180,6 +182,12 @@ void init_injection(ptrdiff_t nopreempt, ptrdiff_t pending) {
 
 uintptr_t pc_of(const void* uc) { return context(uc)->uc_mcontext.pc; }
 uintptr_t sp_of(const void* uc) { return context(uc)->uc_mcontext.sp; }
+
+bool skip_bad_word(void* uc) {
+  if (pc_of(uc) < at(goshim_words_begin) || pc_of(uc) >= at(goshim_bad_word)) return false;
+  context(uc)->uc_mcontext.pc = at(goshim_bad_word);
+  return true;
+}
 
 size_t saved_size() { return round_up(area_size, 64); }
 

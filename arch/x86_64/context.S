@@ -112,4 +112,36 @@ goshim_clone:
         .cfi_endproc
         .size   goshim_clone, .-goshim_clone
 
+// long goshim_read_word(const void* word)
+        .globl  goshim_read_word
+        .hidden goshim_read_word
+        .type   goshim_read_word, @function
+        .p2align 4
+        .globl  goshim_words_begin
+        .hidden goshim_words_begin
+goshim_words_begin:
+goshim_read_word:
+        .cfi_startproc
+        movl    (%rdi), %eax
+        retq
+        .cfi_endproc
+        .size   goshim_read_word, . - goshim_read_word
+
+// long goshim_touch_word(void* word)
+        .globl  goshim_touch_word
+        .hidden goshim_touch_word
+        .type   goshim_touch_word, @function
+goshim_touch_word:
+        .cfi_startproc
+        xorl    %eax, %eax
+        lock xaddl %eax, (%rdi)
+        retq
+        .globl  goshim_bad_word
+        .hidden goshim_bad_word
+goshim_bad_word:
+        movq    $-1, %rax
+        retq
+        .cfi_endproc
+        .size   goshim_touch_word, . - goshim_touch_word
+
         .section .note.GNU-stack, "", @progbits

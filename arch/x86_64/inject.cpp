@@ -24,6 +24,8 @@ GOSHIM_LABEL goshim_syscall_at[];
 GOSHIM_LABEL goshim_syscall_done[];
 GOSHIM_LABEL goshim_syscall_stopped[];
 GOSHIM_LABEL goshim_restorer[];
+GOSHIM_LABEL goshim_words_begin[];
+GOSHIM_LABEL goshim_bad_word[];
 #undef GOSHIM_LABEL
 }
 
@@ -108,6 +110,12 @@ uintptr_t pc_of(const void* uc) {
 }
 uintptr_t sp_of(const void* uc) {
   return static_cast<uintptr_t>(static_cast<const ucontext_t*>(uc)->uc_mcontext.gregs[REG_RSP]);
+}
+
+bool skip_bad_word(void* uc) {
+  if (pc_of(uc) < at(goshim_words_begin) || pc_of(uc) >= at(goshim_bad_word)) return false;
+  context(uc)->uc_mcontext.gregs[REG_RIP] = static_cast<greg_t>(at(goshim_bad_word));
+  return true;
 }
 
 size_t saved_size() { return round_up(offsetof(Saved, image) + image_size, 64); }

@@ -23,8 +23,11 @@ struct Deadline {
   clockid_t clock = CLOCK_MONOTONIC;
   Nanos at = kForever;
   bool valid = true;  // false: its nanoseconds are none, which most functions mind only when they are about to block
+  bool negative = false;  // its seconds are
 
-  static Deadline of(clockid_t clock, const timespec* t) { return {clock, nanos_of(t), valid_nanoseconds(t)}; }
+  static Deadline of(clockid_t clock, const timespec* t) {
+    return {clock, nanos_of(t), valid_nanoseconds(t), t->tv_sec < 0};
+  }
 
   // The same moment on CLOCK_MONOTONIC as things stand now; 1 (in the past, and not 0) if it is over.
   Nanos monotonic() const {

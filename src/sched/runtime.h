@@ -155,6 +155,7 @@ struct alignas(kCacheLine) G {
   // and kJoining the one that comes second sees the other, as they are bits of one word.
   std::atomic<uint32_t> life{0};
   std::atomic<G*> joining{nullptr};  // the G it waits for in join; itself (release, acquire: a check for mistakes)
+  int* tid_word = nullptr;           // set_tid_address(2): cleared and woken when it ends; itself
   void* user_stack = nullptr;        // lowest address of a stack the program supplied, else null
   size_t user_stack_size = 0;
 

@@ -17,6 +17,7 @@
 // MADV_FREE, mprotect and fork. Elsewhere, and in locked memory, it is a PROT_NONE page, which costs two mappings of
 // the vm.max_map_count that the program has; a share of them is used, then stacks are without a guard. Slots are
 // adjacent so that the guard of one and the top of the one below share a page of the page table: no memory for a guard.
+// A guard of more than kMostMarked bytes has PROT_NONE too: markers for it would need page tables of their own.
 #include "stack/stack.h"
 
 #include <errno.h>
@@ -39,6 +40,8 @@ constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, Linux 5.14
 constexpr size_t kTop = 2 * kPage;
 constexpr size_t kHuge = 2 << 20;  // what one page of the page table maps
 constexpr size_t kBelowEnd = 64 << 10;
+
+constexpr size_t kMostMarked = 1 << 20;
 
 constexpr size_t kUnlimitedDefault = 2 << 20;  // as glibc
 constexpr size_t kLeast = 16384;               // PTHREAD_STACK_MIN
@@ -107,9 +110,15 @@ bool main_stack_is_executable() {
   return false;
 }
 
-// Address space without memory behind it. Not charged (but under overcommit_memory=2), no huge pages.
-char* reserve(size_t size) {
-  void* p = sys::map(size, PROT_NONE, MAP_NORESERVE | MAP_STACK);
+// Marks the first bytes of a slot as its guard, if that can be done.
+bool mark_guard(char* base, size_t guard) {
+  return guard <= kMostMarked && can_install_guards && sys::advise(base, guard, kGuardInstall) == 0;
+}
+
+// Address space without memory behind it, no huge pages. flags: MAP_NORESERVE if it is not to be charged when it
+// becomes writable (but under overcommit_memory=2).
+char* reserve(size_t size, int flags) {
+  void* p = sys::map(size, PROT_NONE, flags | MAP_STACK);
   if (p) sys::advise(p, size, MADV_NOHUGEPAGE);  // refused by a kernel without huge pages: as well
   return static_cast<char*>(p);
 }
@@ -120,7 +129,7 @@ bool grow(Class* c) {
   size_t slots = c->reservation / c->size;
   if (slots == 0) slots = 1;
   char* p;
-  while (!(p = reserve(slots * c->size + margin))) {
+  while (!(p = reserve(slots * c->size + margin, MAP_NORESERVE))) {
     if (slots == 1) return false;
     slots /= 2;
   }
@@ -137,7 +146,7 @@ bool grow(Class* c) {
 // Makes up to `slots` PROT_NONE slots from base on writable, the first one guarded; returns how many it made, 0 when
 // memory is exhausted. Guards that cost mappings are counted down in *splits.
 size_t commit(char* base, size_t slots, size_t size, size_t guard, long* splits) {
-  if (guard && !(can_install_guards && sys::advise(base, guard, kGuardInstall) == 0)) {
+  if (guard && !mark_guard(base, guard)) {
     // Locked memory comes here too: one slot at a time, since making it writable fills it.
     slots = 1;
     if (*splits > 0 && sys::protect(base + guard, size - guard, protection) == 0) {
@@ -154,7 +163,7 @@ size_t commit(char* base, size_t slots, size_t size, size_t guard, long* splits)
 
 // Guards a writable slot that was never in use, if that can be had.
 void put_guard(char* base, size_t guard) {
-  if (can_install_guards && sys::advise(base, guard, kGuardInstall) == 0) return;
+  if (mark_guard(base, guard)) return;
   {
     LockGuard hold(lock);
     if (split_guards_left == 0) return;
@@ -251,7 +260,7 @@ bool take(size_t size, size_t guard, Stack* out) {
     }
   }
   if (own) {
-    base = reserve(size);
+    base = reserve(size, 0);  // as libc's: the kernel may say that it is too much
     long splits = 1;
     if (base && commit(base, 1, size, guard, &splits) == 0) {
       sys::unmap(base, size);

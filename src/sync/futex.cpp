@@ -6,10 +6,14 @@
 #include <linux/futex.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "park/park.h"
 #include "sched/sched.h"
+#include "sync/hooks.h"
 #include "sync/identity.h"
 #include "sync/sharing.h"
+#include "thread/ident.h"
+#include "thread/life.h"
 #include "thread/signal.h"
 
 namespace goshim {
@@ -37,7 +41,31 @@ bool ends(const HandlerMark& mark, bool timed) {
   return handlers_ran(mark) && (timed || !handlers_restart(mark));
 }
 
+// What lies at p, or less than 0 where the program has no memory. Off Gs the kernel says whether there is some, by
+// reading a set of signals to block in a way that it does not know.
+long look(const void* p) {
+  if (GOSHIM_LIKELY(getg() != nullptr)) return arch::goshim_read_word(p);
+  constexpr int kNoWay = 99;
+  constexpr uintptr_t kMask = 8;
+  uintptr_t around = reinterpret_cast<uintptr_t>(p) & ~(kMask - 1);
+  if (sys::call(SYS_rt_sigprocmask, kNoWay, around, nullptr, kMask) == -EFAULT) return -1;
+  return static_cast<const Word*>(p)->load(std::memory_order_relaxed);
+}
+
+// The same for what is going to be written.
+long look_to_write(void* p) { return getg() ? arch::goshim_touch_word(p) : look(p); }
+
+// A time that the program gave: 0, or as the kernel answers.
+long check_time(const timespec* t) {
+  auto* last = reinterpret_cast<const char*>(t) + sizeof *t - sizeof(uint32_t);
+  if (look(t) < 0 || look(last) < 0) return -EFAULT;
+  return t->tv_sec < 0 || !valid_nanoseconds(t) ? -EINVAL : 0;
+}
+
 long wait(Word* word, uint32_t expected, const Deadline* deadline, uint32_t bits) {
+  long now = look(word);
+  if (now < 0) return -EFAULT;
+  if (static_cast<uint32_t>(now) != expected) return -EAGAIN;
   Wait w{word, expected};
   HandlerMark mark = handler_mark();
   for (;;) {
@@ -106,6 +134,7 @@ struct Requeue {
 
 long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected) {
   if (wake < 0 || move < 0) return -EINVAL;
+  if (expected && look(from) < 0) return -EFAULT;
   Requeue r{from, expected != nullptr, expected ? *expected : 0, {wake, move}};
   RequeueInfo info = unpark_requeue(
       from, to,
@@ -122,13 +151,36 @@ long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected)
 // ---- priority-inheriting locks: as locks only, since Gs have no priorities ----
 //
 // The word is 0 or the owner's thread id, with FUTEX_WAITERS while others are queued; programs take and release a lock
-// without waiters by themselves. Unlock hands it to the first waiter, whose token is its id.
+// without waiters by themselves. Unlock hands it to the first waiter, whose token is its id. So does the end of the
+// owner, which looks through all that wait, after it has said that it ends; who begins to wait then finds it ended.
 
 struct PiLock {
   Word* word;
   uint32_t self;
   uint32_t heir;  // unlock: the id of the waiter it is handed to
+  uint32_t mark;  // and FUTEX_OWNER_DIED at the owner's end
+  PiLock* next;   // in pi_waiting; both pi_lock
 };
+
+Lock pi_lock;
+std::atomic<PiLock*> pi_waiting;  // written under pi_lock
+
+void pi_link(PiLock* l) {
+  NoPreempt off;
+  LockGuard guard(pi_lock);
+  l->next = pi_waiting.load(std::memory_order_relaxed);
+  pi_waiting.store(l, std::memory_order_seq_cst);
+}
+
+// In the child of a fork, by a handler that has interrupted the wait, it is not there.
+void pi_unlink(const PiLock* l) {
+  NoPreempt off;
+  LockGuard guard(pi_lock);
+  PiLock* at = pi_waiting.load(std::memory_order_relaxed);
+  if (at == l) pi_waiting.store(l->next, std::memory_order_relaxed);
+  while (at && at->next != l) at = at->next;
+  if (at) at->next = l->next;
+}
 
 bool pi_is_held(void* ctx) {
   auto* l = static_cast<PiLock*>(ctx);
@@ -143,15 +195,31 @@ void pi_left(void* ctx, const void*, bool last_of_key) {
   if (last_of_key) static_cast<PiLock*>(ctx)->word->fetch_and(~FUTEX_WAITERS, std::memory_order_relaxed);
 }
 
+// The kernel knows nothing of Gs, and all other threads.
+bool lives(uint32_t tid) {
+  auto id = static_cast<int>(tid);
+  if (G* g = runtime_started ? signal_g_of_tid(id) : nullptr) return !thread_has_ended(g);
+  return id < kFirstVirtualTid && sys::call(SYS_sched_getscheduler, id) != -ESRCH;
+}
+
 long lock_pi(Word* word, const Deadline* deadline, bool only_try) {
-  PiLock lock{word, static_cast<uint32_t>(self_id()), 0};
+  if (look_to_write(word) < 0) return -EFAULT;
+  PiLock lock{word, static_cast<uint32_t>(self_id()), 0, 0, nullptr};
   for (;;) {
     uint32_t w = word->load(std::memory_order_relaxed);
-    while (!(w & FUTEX_TID_MASK)) {
-      if (word->compare_exchange_weak(w, w | lock.self, std::memory_order_acquire, std::memory_order_relaxed)) return 0;
+    while (!(w & FUTEX_TID_MASK)) {  // so nobody is queued
+      uint32_t mine = (w & FUTEX_OWNER_DIED) | lock.self;
+      if (word->compare_exchange_weak(w, mine, std::memory_order_acquire, std::memory_order_relaxed)) return 0;
     }
     if ((w & FUTEX_TID_MASK) == lock.self) return -EDEADLK;
-    if (only_try) return -EAGAIN;
+    if (!pi_is_held(&lock)) continue;
+    uint32_t owner = word->load(std::memory_order_relaxed) & FUTEX_TID_MASK;
+    if (only_try) return lives(owner) ? -EAGAIN : -ESRCH;
+    pi_link(&lock);
+    if (owner && !lives(owner)) {
+      pi_unlink(&lock);
+      return -ESRCH;
+    }
     ParkRequest r{
         .key = word,
         .validate = pi_is_held,
@@ -166,16 +234,16 @@ long lock_pi(Word* word, const Deadline* deadline, bool only_try) {
         .signals_only = true,
     };
     ParkResult result = park(r);
+    pi_unlink(&lock);
     if (result == ParkResult::Unparked) return 0;
     if (result == ParkResult::TimedOut && passed(deadline)) return -ETIMEDOUT;
   }
 }
 
-long unlock_pi(Word* word) {
-  PiLock lock{word, static_cast<uint32_t>(self_id()), 0};
-  if ((word->load(std::memory_order_relaxed) & FUTEX_TID_MASK) != lock.self) return -EPERM;
+// The lock is the caller's, in word and in fact. With no heir it is free.
+void hand_over_pi(PiLock* lock) {
   unpark_filter(
-      word,
+      lock->word,
       [](void* ctx, uintptr_t token) {
         auto* l = static_cast<PiLock*>(ctx);
         if (l->heir) return Filter::Stop;
@@ -184,21 +252,32 @@ long unlock_pi(Word* word) {
       },
       [](void* ctx, UnparkInfo info) {
         auto* l = static_cast<PiLock*>(ctx);
-        l->word->store(l->heir | (info.have_more ? FUTEX_WAITERS : 0), std::memory_order_release);
+        l->word->store(l->heir | l->mark | (info.have_more ? FUTEX_WAITERS : 0), std::memory_order_release);
         return uint32_t{0};
       },
-      &lock);
+      lock);
+}
+
+long unlock_pi(Word* word) {
+  PiLock lock{word, static_cast<uint32_t>(self_id()), 0, 0, nullptr};
+  long now = look(word);
+  if (now < 0) return -EFAULT;
+  if ((now & FUTEX_TID_MASK) != lock.self) return -EPERM;
+  if (look_to_write(word) < 0) return -EFAULT;
+  hand_over_pi(&lock);
   return 0;
 }
 
 // A wait that ends with the lock: its waker, FUTEX_CMP_REQUEUE_PI, lets as many as it is told go for it.
 long wait_requeue_pi(Word* word, uint32_t expected, const Deadline* deadline, Word* lock) {
+  if (word == lock) return -EINVAL;
   long r = wait(word, expected, deadline, FUTEX_BITSET_MATCH_ANY);
   return r == 0 ? lock_pi(lock, deadline, false) : r;
 }
 
-long requeue_pi(Word* word, int wake, int move, uint32_t expected) {
-  if (wake != 1) return -EINVAL;
+long requeue_pi(Word* word, int wake, int move, uint32_t expected, Word* lock) {
+  if (wake != 1 || move < 0 || word == lock) return -EINVAL;
+  if (look_to_write(lock) < 0) return -EFAULT;
   int all = move < INT32_MAX ? move + 1 : move;
   return requeue(word, word, all, 0, &expected);
 }
@@ -215,6 +294,7 @@ long wake_op(Word* first, int count, Word* second, int count2, uint32_t code, in
     operation &= ~static_cast<uint32_t>(FUTEX_OP_OPARG_SHIFT);
   }
   if (operation > FUTEX_OP_XOR || comparison > FUTEX_OP_CMP_GE) return -ENOSYS;
+  if (look_to_write(second) < 0) return -EFAULT;
   uint32_t old = second->load(std::memory_order_relaxed);
   uint32_t next;
   do {
@@ -257,10 +337,11 @@ long in_kernel(long address, long op, long value, long timeout, long address2, l
   if (!getg()) return sys::call(SYS_futex, address, op, value, timeout, address2, value3);
   auto command = static_cast<int>(op) & FUTEX_CMD_MASK;
   bool timed = timeout != 0 && (command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET);
+  bool duration = timed && command == FUTEX_WAIT && !(op & FUTEX_CLOCK_REALTIME);
   timespec until;
-  if (timed && command == FUTEX_WAIT) {  // a duration: an interrupted wait must not begin anew
+  if (duration) {  // interrupted, it must not begin anew
     auto* t = reinterpret_cast<const timespec*>(timeout);
-    if (t->tv_sec < 0 || !valid_nanoseconds(t)) return -EINVAL;
+    if (long error = check_time(t)) return error;
     Nanos at = after(t).at;
     until = {at / kSecond, at % kSecond};
     op = FUTEX_WAIT_BITSET | (op & FUTEX_PRIVATE_FLAG);
@@ -276,7 +357,31 @@ long in_kernel(long address, long op, long value, long timeout, long address2, l
 
 bool is_word(long address) { return address >= static_cast<long>(kPage) && address % 4 == 0; }
 
+// A lock of the thread with this id that somebody waits for, or null.
+Word* awaited_from(uint32_t tid) {
+  LockGuard guard(pi_lock);
+  for (PiLock* l = pi_waiting.load(std::memory_order_relaxed); l; l = l->next) {
+    long w = arch::goshim_touch_word(l->word);
+    if (w >= 0 && (w & FUTEX_TID_MASK) == tid) return l->word;
+  }
+  return nullptr;
+}
+
 }  // namespace
+
+void futex_thread_has_ended() {
+  if (GOSHIM_LIKELY(pi_waiting.load(std::memory_order_seq_cst) == nullptr)) return;
+  auto self = static_cast<uint32_t>(self_id());
+  while (Word* word = awaited_from(self)) {
+    PiLock lock{word, self, 0, FUTEX_OWNER_DIED, nullptr};
+    hand_over_pi(&lock);
+  }
+}
+
+void futex_after_fork_child() {
+  pi_lock.reset();
+  pi_waiting.store(nullptr, std::memory_order_relaxed);
+}
 
 long futex_op(long address, long op, long value, long timeout, long address2, long value3) {
   auto command = static_cast<int>(op) & FUTEX_CMD_MASK;
@@ -292,12 +397,19 @@ long futex_op(long address, long op, long value, long timeout, long address2, lo
   // wake() looks in both places; there may be waiters here from before everything counted as shared.
   bool wakes = command == FUTEX_WAKE || command == FUTEX_WAKE_BITSET;
   bool ours = words && (flag || wakes || !(may_be_shared(word) || (two && may_be_shared(other))));
+  // By the wall clock only some commands wait; the others the kernel refuses.
+  if ((op & FUTEX_CLOCK_REALTIME) && command != FUTEX_WAIT_BITSET && command != FUTEX_WAIT_REQUEUE_PI &&
+      command != FUTEX_LOCK_PI2) {
+    ours = false;
+  }
+  // Without the private flag the kernel wants to know whose memory it is.
+  if (two && !flag && ours) ours = look(word) >= 0 && look(other) >= 0;
   if (!ours) return in_kernel(address, op, value, timeout, address2, value3);
   Deadline deadline;
   const Deadline* until = nullptr;
   if (timeout && waits(command)) {
     auto* t = reinterpret_cast<const timespec*>(timeout);
-    if (t->tv_sec < 0 || !valid_nanoseconds(t)) return -EINVAL;
+    if (long error = check_time(t)) return error;
     bool wall = (op & FUTEX_CLOCK_REALTIME) || command == FUTEX_LOCK_PI;
     deadline = Deadline::of(wall ? CLOCK_REALTIME : CLOCK_MONOTONIC, t);
     if (command == FUTEX_WAIT) deadline = after(t);
@@ -311,7 +423,7 @@ long futex_op(long address, long op, long value, long timeout, long address2, lo
     case FUTEX_TRYLOCK_PI: return lock_pi(word, nullptr, true);
     case FUTEX_UNLOCK_PI: return unlock_pi(word);
     case FUTEX_WAIT_REQUEUE_PI: return wait_requeue_pi(word, v, until, other);
-    case FUTEX_CMP_REQUEUE_PI: return requeue_pi(word, static_cast<int>(v), value2, v3);
+    case FUTEX_CMP_REQUEUE_PI: return requeue_pi(word, static_cast<int>(v), value2, v3, other);
     case FUTEX_WAKE: return wake(word, value, FUTEX_BITSET_MATCH_ANY, flag);
     case FUTEX_WAKE_BITSET: return wake(word, value, v3, flag);
     case FUTEX_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, nullptr);

@@ -63,6 +63,14 @@ void take_over(Mutex* m, bool waited_long) {
     m->word.fetch_and(~kStarving, std::memory_order_relaxed);
 }
 
+// Of a time that lies before 1970 or is none, as glibc: it takes what is negative for over, unless the kernel looks at
+// it, whose locks inherit priorities.
+int refusal(const Deadline& deadline, uint32_t kind) {
+  if (kind & kInherit) return EINVAL;
+  if (kind & (kRobust | kProtect)) return deadline.valid ? ETIMEDOUT : EINVAL;
+  return deadline.negative ? ETIMEDOUT : EINVAL;
+}
+
 // Gets kLocked: 0, ETIMEDOUT or EINVAL. *seen is the word as it was before.
 int acquire(Mutex* m, const Deadline* deadline, uint32_t kind, uint32_t gift, uint32_t* seen) {
   Attempt attempt{m, false, false};
@@ -97,7 +105,7 @@ int acquire(Mutex* m, const Deadline* deadline, uint32_t kind, uint32_t gift, ui
       spins++;
       continue;
     }
-    if (deadline && !deadline->valid) return EINVAL;
+    if (GOSHIM_UNLIKELY(deadline && (!deadline->valid || deadline->negative))) return refusal(*deadline, kind);
     bool again = since != 0;
     Nanos now = sys::nanotime();
     if (!again) since = now;

@@ -75,6 +75,7 @@ void fork_parent() {
 bool fork_child() {
   once_after_fork_child();
   mutex_after_fork_child();
+  futex_after_fork_child();
   if (!runtime_started) return false;
   G* g = goshim_tls.owner;                                     // in a child of vfork that forks, too
   runtime_started.store(false, std::memory_order_relaxed);     // there is no other thread

@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/futex.h>
 
 #include "base/host.h"
 #include "park/park.h"
 #include "sched/internal.h"
+#include "sync/futex.h"
 #include "sync/hooks.h"
 #include "tcb/tcb.h"
 #include "thread/cancel.h"
@@ -89,9 +91,22 @@ static char* first_frame(const G* g) {
   return g->stack.size < kSmall ? top : top - g->id % kColours * kStep;
 }
 
+// As glibc: thread-local storage and a few frames fit into the stack, whose size with its guard is a number.
+static bool has_room(const ThreadAttr& attr) {
+  constexpr size_t kRest = 2048;
+  size_t least = tcb::footprint() + kRest;
+  if (attr.user_stack) return attr.stack_size >= least;
+  constexpr size_t kAligned = 64;
+  size_t guard = round_up(attr.guard_size, kPage);
+  size_t size = attr.stack_size & ~(kAligned - 1);
+  if (guard < attr.guard_size || size + guard < size) return false;
+  return size >= round_up(least, kPage);
+}
+
 int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*), void* arg) {
   G* g;
   void* top;
+  if (!has_room(attr)) return EINVAL;
   if (attr.has_cpus || attr.has_policy) {
     int error = attr.has_cpus ? cpus_check(sizeof attr.cpus, attr.cpus) : 0;
     if (!error && attr.has_policy) error = policy_check(attr.policy, attr.priority);
@@ -116,7 +131,8 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   g->result = PTHREAD_CANCELED;  // C5 in cancel.cpp
   g->cancel_limits = {};
   g->joining.store(nullptr, std::memory_order_relaxed);
-  g->life.store(attr.detached ? uint32_t{kDetached} : 0, std::memory_order_relaxed);
+  g->tid_word = nullptr;
+  g->life.store((attr.detached ? kDetached : 0U) | (attr.has_policy ? kExplicit : 0U), std::memory_order_relaxed);
   ident_g_create(g);
   if (attr.has_cpus) cpus_set(g, sizeof attr.cpus, attr.cpus);
   if (attr.has_policy) policy_set(g, attr.policy, attr.priority);
@@ -128,14 +144,23 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   return 0;
 }
 
+// What the kernel does at the end of a thread that has called set_tid_address(2): nothing where there is no memory.
+GOSHIM_COLD static void clear_tid_word(const G* g) {
+  if (arch::goshim_touch_word(g->tid_word) < 0) return;
+  reinterpret_cast<std::atomic<int>*>(g->tid_word)->store(0, std::memory_order_release);
+  futex_op(reinterpret_cast<long>(g->tid_word), FUTEX_WAKE, 1, 0, 0, 0);
+}
+
 // What comes after the program's part of the end (L1).
 [[noreturn]] static void leave(G* g) {
   sync_thread_exit(g);
   tcb::retire(g->tp);
+  if (GOSHIM_UNLIKELY(g->tid_word != nullptr)) clear_tid_word(g);
   signal_g_exit(g);
   preempt_off();
   uint32_t life = g->life.fetch_or(kExited, std::memory_order_acq_rel);  // L1
-  if (life & kJoining) unpark_one(&g->life);                             // who joins runs next
+  futex_thread_has_ended();
+  if (life & kJoining) unpark_one(&g->life);  // who joins runs next
   g_exit((life & kDetached) != 0);
 }
 
@@ -180,6 +205,7 @@ int thread_join(G* g, void** result, Nanos deadline) {
   G* self = getg();
   uint32_t life = g->life.load(std::memory_order_acquire);
   if (deadline == 0 && !(life & kExited)) return EBUSY;  // oneself and detached ones too, as glibc
+  if ((life & (kDetached | kExited)) == kDetached) return EINVAL;
   if (g == self && !cancel_pending()) return EDEADLK;
   if (self) {
     // Two Gs that join each other wait for ever, unless one of them is cancelled.

@@ -6,8 +6,9 @@
 
 namespace goshim {
 
-// Bits of G::life. Exited is set once, by the G; Detached by detach or at creation; Joining while a joiner waits.
-enum Life : uint32_t { kExited = 1, kDetached = 2, kJoining = 4 };
+// Bits of G::life. Exited is set once, by the G; Detached by detach or at creation; Joining while a joiner waits;
+// Explicit at creation: its attributes had a policy.
+enum Life : uint32_t { kExited = 1, kDetached = 2, kJoining = 4, kExplicit = 8 };
 
 // What libc answers with ESRCH until somebody joins it.
 inline bool thread_has_ended(const G* g) { return (g->life.load(std::memory_order_acquire) & kExited) != 0; }
@@ -26,8 +27,8 @@ struct ThreadAttr {
   int priority = 0;
 };
 
-// Makes a thread that runs start(arg). EAGAIN without memory, EINVAL or EPERM for processors or a policy it cannot
-// have. On a G or a foreign thread; preemption on.
+// Makes a thread that runs start(arg). EAGAIN without memory, EINVAL for sizes that make no stack, EINVAL or EPERM for
+// processors or a policy it cannot have. On a G or a foreign thread; preemption on.
 int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*), void* arg);
 
 // Waits for g to end, until deadline (CLOCK_MONOTONIC; kForever none, 0: only asks). EDEADLK, EINVAL, ESRCH, EBUSY

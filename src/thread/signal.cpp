@@ -92,11 +92,15 @@ struct alignas(64) State {
   std::atomic<uint64_t> waiting_for;  // sigwait's set while it waits; written by the G
   uint64_t counted;                   // the mask as the counters below know it; mask_lock
   stack_t altstack;                   // the G's
+  stack_t disarmed;                   // the one that its innermost handler runs on and has lost meanwhile; the G's
   uint32_t ran, hard;                 // HandlerMark; the G's
   // The mask is lent to a call that waits, and no handler has run since: the first returns to lent_from. The G's.
   bool lent;
   uint64_t lent_from;
 };
+
+constexpr stack_t kNoStack = {.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+constexpr int kAutoDisarm = static_cast<int>(1U << 31);  // SS_AUTODISARM, which libc's headers do not have
 
 SafePool items;
 SafePool states;
@@ -110,7 +114,7 @@ State* state_of(G* g) {
   if (GOSHIM_LIKELY(state != nullptr)) return state;
   state = static_cast<State*>(states.take());
   if (!state) return nullptr;
-  state->altstack.ss_flags = SS_DISABLE;
+  state->altstack.ss_flags = state->disarmed.ss_flags = SS_DISABLE;
   void* none = nullptr;
   if (__atomic_compare_exchange_n(&g->signal_state, &none, static_cast<void*>(state), false, __ATOMIC_ACQ_REL,
                                   __ATOMIC_ACQUIRE))
@@ -774,6 +778,7 @@ void on_fault(int sig, void* raw, void* uc) {
     on_signal(sig, raw, uc);
     return;
   }
+  if (arch::skip_bad_word(uc)) return;
   G* g = getg();
   if (!g) {
     Action a = read_action(sig);
@@ -853,14 +858,13 @@ bool on_stack(const stack_t& stack, uintptr_t sp) {
 
 // An error number. The G does not stand on the one that it has.
 int change_altstack(State* state, const stack_t& stack) {
-  constexpr int kAutoDisarm = static_cast<int>(1U << 31);  // SS_AUTODISARM: accepted, the stack stays armed
-  constexpr size_t kLeast = 2048;                          // the kernel's MINSIGSTKSZ
+  constexpr size_t kLeast = 2048;  // the kernel's MINSIGSTKSZ
   int mode = stack.ss_flags & ~kAutoDisarm;
   if (mode != SS_DISABLE && mode != SS_ONSTACK && mode != 0) return EINVAL;
   if (mode != SS_DISABLE && stack.ss_size < kLeast) return ENOMEM;
   stack_t next{};
   if (mode == SS_DISABLE) next.ss_flags = SS_DISABLE;
-  else next = {.ss_sp = stack.ss_sp, .ss_flags = 0, .ss_size = stack.ss_size};
+  else next = {.ss_sp = stack.ss_sp, .ss_flags = stack.ss_flags & kAutoDisarm, .ss_size = stack.ss_size};
   state->altstack = next;
   return 0;
 }
@@ -902,22 +906,28 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
   std::memset(&call.uc.uc_sigmask, 0, sizeof call.uc.uc_sigmask);
   std::memcpy(&call.uc.uc_sigmask, &mask_after, sizeof mask_after);
   auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  bool already = on_stack(state->altstack, here);
-  call.uc.uc_stack = state->altstack;
+  bool already = !(state->altstack.ss_flags & kAutoDisarm) && on_stack(state->altstack, here);
+  stack_t altstack = state->altstack;
+  call.uc.uc_stack = altstack;
+  stack_t disarmed_before = state->disarmed;
+  if (altstack.ss_flags & kAutoDisarm) {
+    state->disarmed = altstack;
+    state->altstack = kNoStack;
+  }
   int sig = info.si_signo;
   set_own_mask(g, g->sigmask.load(std::memory_order_relaxed) | a.mask | (a.flags & SA_NODEFER ? 0 : signal_bit(sig)));
   // What else is open comes on top of this handler, as natively: preempt_on() runs it.
   if ((shared_bits.load(std::memory_order_seq_cst) | directed_to(state)) & open_in(g)) kick(g);
   CancelLimits limits = cancel_lift_limits(g);
   preempt_on();
-  if ((a.flags & SA_ONSTACK) && !(state->altstack.ss_flags & SS_DISABLE) && !already) {
-    arch::goshim_call_on_stack(static_cast<char*>(state->altstack.ss_sp) + state->altstack.ss_size, call_handler,
-                               &call);
+  if ((a.flags & SA_ONSTACK) && !(altstack.ss_flags & SS_DISABLE) && !already) {
+    arch::goshim_call_on_stack(static_cast<char*>(altstack.ss_sp) + altstack.ss_size, call_handler, &call);
   } else {
     call_handler(&call);
   }
   preempt_off();
   g->cancel_limits = limits;
+  if (altstack.ss_flags & kAutoDisarm) state->disarmed = disarmed_before;
   if (!already) change_altstack(state, call.uc.uc_stack);  // what the handler has changed is undone
   std::memcpy(&mask_after, &call.uc.uc_sigmask, sizeof mask_after);
   if (GOSHIM_LIKELY(getg() != nullptr)) {
@@ -1015,7 +1025,7 @@ void signal_init(G* main) {
   if (stack.ss_flags & SS_DISABLE) return;
   if (State* state = state_of(main)) {
     state->altstack = stack;
-    state->altstack.ss_flags = 0;
+    state->altstack.ss_flags &= ~SS_ONSTACK;
   }
 }
 
@@ -1034,8 +1044,7 @@ void signal_g_create(G* g, uint64_t mask) {
     drop_all(state);  // sent to the G that was here before, when it had ended
     state->waiting_for.store(0, std::memory_order_relaxed);
     state->lent = false;
-    state->altstack = {};
-    state->altstack.ss_flags = SS_DISABLE;
+    state->altstack = state->disarmed = kNoStack;
   }
   g->sigmask.store(mask, std::memory_order_relaxed);  // published with the G's status
   if (mask && state) {
@@ -1112,7 +1121,7 @@ void signals_run_fault(G* g, void* fault, void* area) {
 
 bool signal_on_altstack(const G* g, uintptr_t sp) {
   State* state = state_if_any(g);
-  return state && on_stack(state->altstack, sp);
+  return state && (on_stack(state->altstack, sp) || on_stack(state->disarmed, sp));
 }
 
 // ---- marks ----
@@ -1462,9 +1471,10 @@ TerminalCall::~TerminalCall() {
 int signal_altstack(const stack_t* stack, stack_t* old) {
   State* state = state_of(getg());
   if (!state) return ENOMEM;
-  bool on_it = on_stack(state->altstack, reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
+  bool on_it = !(state->altstack.ss_flags & kAutoDisarm) &&
+               on_stack(state->altstack, reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
   stack_t before = state->altstack;
-  if (on_it) before.ss_flags |= SS_ONSTACK;
+  before.ss_flags = (before.ss_flags & (SS_DISABLE | kAutoDisarm)) | (on_it ? SS_ONSTACK : 0);
   if (stack) {
     if (on_it) return EPERM;
     NoPreempt guard;

@@ -1,5 +1,5 @@
 // Shows the PI futex calls through syscall(2): the word holds the owner's gettid(), others get EAGAIN or wait, the
-// owner EDEADLK, and the unlock hands the lock over.
+// owner EDEADLK, and the unlock hands the lock over, and so does the owner's end.
 #include "check.h"
 
 #include <linux/futex.h>
@@ -33,6 +33,38 @@ static void* find_it_locked(void* arg) {
   return arg;
 }
 
+static void* end_as_owner(void* arg) {
+  CHECK_SYS(futex_pi(FUTEX_LOCK_PI, NULL));
+  EVENTUALLY(word & FUTEX_WAITERS);
+  sleep_ms(20);  // it waits, or will find nobody
+  return arg;
+}
+
+// The first that waits gets it, and the others after it; who comes too late for that is told that there is no owner.
+static void* inherit(void* arg) {
+  EVENTUALLY(word & FUTEX_TID_MASK);
+  if (futex_pi(FUTEX_LOCK_PI, NULL) != 0) {
+    CHECK_EQ(errno, ESRCH);
+    return arg;
+  }
+  CHECK_EQ(word & FUTEX_TID_MASK, gettid());
+  counter++;
+  CHECK_SYS(futex_pi(FUTEX_UNLOCK_PI, NULL));
+  return arg;
+}
+
+static void owner_ends(void) {
+  pthread_t owner, heirs[3];
+  counter = 0;
+  while (counter == 0) {
+    word = 0;
+    CHECK_OK(pthread_create(&owner, NULL, end_as_owner, NULL));
+    for (int i = 0; i < 3; i++) CHECK_OK(pthread_create(&heirs[i], NULL, inherit, NULL));
+    for (int i = 0; i < 3; i++) CHECK_OK(pthread_join(heirs[i], NULL));
+    CHECK_OK(pthread_join(owner, NULL));
+  }
+}
+
 int main(void) {
   run_threads(10, contend);
   CHECK_EQ(counter, 1000);
@@ -42,5 +74,6 @@ int main(void) {
   run_threads(4, find_it_locked);
   CHECK_SYS(futex_pi(FUTEX_UNLOCK_PI, NULL));
   CHECK_EQ(word & FUTEX_TID_MASK, 0);
+  owner_ends();
   return 0;
 }
