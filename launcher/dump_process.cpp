@@ -172,9 +172,7 @@ bool switching(const goshim::arch::Outside& seen, const goshim::DumpMap& map) {
 }
 
 // Of the flow whose stack it is.
-Address thread_pointer(const KernelThread& k) {
-  return k.switching ? outside_switch_tp(k.seen) : outside_tp(k.seen);
-}
+Address thread_pointer(const KernelThread& k) { return k.switching ? outside_switch_tp(k.seen) : outside_tp(k.seen); }
 
 // ---- stopping ----
 

@@ -38,6 +38,14 @@ void charge(M* m, bool exactly) {
   m->cpu_sequence.store(sequence + 2, std::memory_order_release);
 }
 
+// C4. Relaxed: a reader that knows of another one's answer knows of the word, too.
+Nanos tell(G* g, Nanos time) {
+  Nanos told = g->cpu_told.load(std::memory_order_relaxed);
+  while (told < time && !g->cpu_told.compare_exchange_weak(told, time, std::memory_order_relaxed)) {
+  }
+  return told < time ? time : told;
+}
+
 }  // namespace
 
 Nanos kernel_cpu_time(int tid) {
@@ -74,13 +82,13 @@ Nanos g_cpu_time(G* g) {
   NoPreempt off;
   if (g == getg()) {
     charge(g->m.load(std::memory_order_relaxed), true);
-    return g->cpu_time.load(std::memory_order_relaxed);
+    return tell(g, g->cpu_time.load(std::memory_order_relaxed));
   }
   for (;;) {  // C3
     M* m = g->m.load(std::memory_order_acquire);
     uint32_t sequence = m ? m->cpu_sequence.load(std::memory_order_acquire) : 0;
     Nanos time = g->cpu_time.load(std::memory_order_relaxed);
-    if (!m) return time;
+    if (!m) return tell(g, time);
     bool runs = m->curg.load(std::memory_order_relaxed) == g;
     if (runs) {
       Nanos used = kernel_cpu_time(m->tid) - m->cpu_clock.load(std::memory_order_relaxed);
@@ -90,7 +98,7 @@ Nanos g_cpu_time(G* g) {
     // curg again: between the charge and the change of curg the M's clock was still g's, and is no more.
     if (!(sequence & 1) && m->cpu_sequence.load(std::memory_order_relaxed) == sequence &&
         (m->curg.load(std::memory_order_relaxed) == g) == runs) {
-      return time;
+      return tell(g, time);
     }
     arch::pause();
   }

@@ -1463,6 +1463,7 @@ G* g_take(size_t stack_size, size_t guard_size) {
   g->wait_reason = WaitReason::None;
   g->saved = nullptr;
   g->cpu_time.store(0, std::memory_order_relaxed);
+  g->cpu_told.store(0, std::memory_order_relaxed);
   g->usage_total = g->usage_user = 0;
   return g;
 }

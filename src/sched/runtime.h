@@ -178,6 +178,7 @@ struct alignas(kCacheLine) G {
 
   // -- CPU time; see sched/cputime.h --
   std::atomic<Nanos> cpu_time{0};  // C3 there
+  std::atomic<Nanos> cpu_told{0};  // C4 there
   Nanos usage_total = 0;           // as told by g_usage() last, and the user's part of it; the G's
   Nanos usage_user = 0;
 };

@@ -906,7 +906,7 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
   std::memset(&call.uc.uc_sigmask, 0, sizeof call.uc.uc_sigmask);
   std::memcpy(&call.uc.uc_sigmask, &mask_after, sizeof mask_after);
   auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  bool already = !(state->altstack.ss_flags & kAutoDisarm) && on_stack(state->altstack, here);
+  bool already = on_stack(state->altstack, here);
   stack_t altstack = state->altstack;
   call.uc.uc_stack = altstack;
   stack_t disarmed_before = state->disarmed;
@@ -927,8 +927,9 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
   }
   preempt_off();
   g->cancel_limits = limits;
-  if (altstack.ss_flags & kAutoDisarm) state->disarmed = disarmed_before;
-  if (!already) change_altstack(state, call.uc.uc_stack);  // what the handler has changed is undone
+  bool disarmed = (altstack.ss_flags & kAutoDisarm) != 0;
+  if (disarmed) state->disarmed = disarmed_before;
+  if (disarmed || !already) change_altstack(state, call.uc.uc_stack);  // what the handler has changed is undone
   std::memcpy(&mask_after, &call.uc.uc_sigmask, sizeof mask_after);
   if (GOSHIM_LIKELY(getg() != nullptr)) {
     set_own_mask(g, mask_after);
