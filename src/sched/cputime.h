@@ -9,9 +9,9 @@
 //       backwards and the sum of all is right.
 //   C2  What ran before the first question is known from sysmon's rounds only: it charges long stays.
 //   C3  The M writes, anybody reads: M::cpu_sequence is odd in between.
-//   C4  The kernel's clocks of CPU time and of time do not run at the same pace from one moment to the next, least so in
-//       a virtual machine: a short stay may be charged less than a reader saw of it meanwhile. So no answer is less than
-//       the last one (G::cpu_told).
+//   C4  The kernel's clocks of CPU time and of time do not run at the same pace from one moment to the next, least so
+//       in a virtual machine: a short stay may be charged less than a reader saw of it meanwhile. So no answer is less
+//       than the last one (G::cpu_told).
 #pragma once
 
 #include <sys/resource.h>
