@@ -17,7 +17,8 @@
 //       none and a P is idle; a spinning M that finds work stops spinning and calls wakep() itself, so wake-ups chain.
 //   S2  submit: publish the G in a queue, full barrier, read n_idle_p and n_spinning (ready, g_start). But for what
 //       ready() leaves to sysmon: see wake_for_ready().
-//   S3  going idle: put the P on the idle list, lower n_spinning, full barrier, look at every queue and timer again.
+//   S3  going idle: put the P on the idle list, lower n_spinning, full barrier, look at every queue and timer again. But
+//       for runnexts of running Ps that were looked at in vain some times: they are left to sysmon.
 //   By S2 and S3 either the submitter sees no spinner (and wakes one), or the idler sees the G.
 //       A spinning M that finds work and then sees no idle P in wakep() has lowered n_spinning first: so a submitter
 //       that counted on it came before, and an idler that the submitter saw is seen here too. Both accesses are
@@ -85,6 +86,7 @@ constexpr int kDeadLocal = 64;        // dead Gs a P keeps by kind; half moves w
 constexpr uint64_t kIdBatch = 64;
 constexpr int kStealRounds = 4;
 constexpr Nanos kRunnextPause = 3 * kMicrosecond;  // for which a thief leaves a running P's runnext alone
+constexpr int kMostRefusals = 4;                   // vain looks at nothing but runnexts
 constexpr Nanos kPollFresh = 100 * kMicrosecond;
 constexpr uint32_t kFutilePolls = 4;
 constexpr Nanos kRecheck = kSecond;   // between looks at what Gs have waited for for long
@@ -399,6 +401,18 @@ bool any_runq() {
   return false;
 }
 
+// Whether all that is queued is runnext of Ps that run Gs.
+bool only_runnexts() {
+  for (int i = 0; i < sched.procs; i++) {
+    const P* p = &sched.ps[i];
+    if (runq_empty(p)) continue;
+    uint32_t head = p->runq_head.load(std::memory_order_acquire);
+    if (head != p->runq_tail.load(std::memory_order_acquire)) return false;
+    if (p->status.load(std::memory_order_relaxed) != PStatus::Running) return false;
+  }
+  return true;
+}
+
 Nanos earliest_timer() {
   Nanos first = kForever;
   for (int i = 0; i < sched.procs; i++) {
@@ -478,7 +492,7 @@ bool retire(P* p, M* m) {
 
 // Blocks until there is a G to run. Called with a P, returns with a P (perhaps another).
 G* find_runnable(M* m) {
-  for (;;) {
+  for (int refusals = 0;;) {
     P* p = m_p(m);
     if (GOSHIM_UNLIKELY(sched.surplus.load(std::memory_order_relaxed)) && retire(p, m)) {
       stopm(m);
@@ -531,7 +545,12 @@ G* find_runnable(M* m) {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) ||
         sched.urgent_size.load(std::memory_order_relaxed)) {
-      if (idle_p_for(m)) {
+      if (sched.runq_size.load(std::memory_order_relaxed) == 0 &&
+          sched.urgent_size.load(std::memory_order_relaxed) == 0 && only_runnexts() && ++refusals >= kMostRefusals) {
+        // Gs that work in turns on a P of their own: a G is always ready there, and never for long enough to be taken.
+        // As in wake_for_ready(): their P is running.
+        sched.wake_owed.store(true, std::memory_order_relaxed);
+      } else if (idle_p_for(m)) {
         if (was_spinning) start_spinning(m);
         continue;
       }

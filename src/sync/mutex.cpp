@@ -175,6 +175,13 @@ void unlink(Mutex** list, Mutex* m) {
 
 int ceiling_in(uint32_t word) { return static_cast<int>((word & kCeilingMask) >> kCeilingShift); }
 
+bool holds_ceiling(const Mutex* m) {
+  for (const Mutex* held = ceilings_held; held; held = held->held.next) {
+    if (held == m) return true;
+  }
+  return false;
+}
+
 int highest_ceiling() {
   int highest = -1;
   for (Mutex* m = ceilings_held; m; m = m->held.next) {
@@ -203,7 +210,8 @@ int settle(Mutex* m, uint32_t kind, uint32_t seen) {
   if (kind != PTHREAD_MUTEX_NORMAL) m->count = 1;
   if (GOSHIM_UNLIKELY(kind & kProtect)) {
     m->owner.store(self, std::memory_order_relaxed);
-    link(&ceilings_held, m);
+    // A program may have made it anew while it was locked.
+    if (!holds_ceiling(m)) link(&ceilings_held, m);
     settle_priority();  // the ceiling may have been changed meanwhile
     return 0;
   }

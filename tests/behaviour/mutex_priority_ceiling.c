@@ -60,6 +60,17 @@ static void* lock_with_a_priority(void* arg) {
   return arg;
 }
 
+// Made anew while it is locked: a mistake, but threads and locks go on.
+static void* make_anew_while_locked(void* arg) {
+  const struct sched_param four = {.sched_priority = 4};
+  CHECK_OK(pthread_setschedparam(pthread_self(), SCHED_FIFO, &four));
+  CHECK_OK(pthread_mutex_lock(&high));
+  init(&high, 9);
+  CHECK_OK(pthread_mutex_lock(&high));
+  CHECK_OK(pthread_mutex_unlock(&high));
+  return arg;
+}
+
 int main(void) {
   const struct sched_param four = {.sched_priority = 4};
   const struct sched_param none = {.sched_priority = 0};
@@ -72,6 +83,7 @@ int main(void) {
   init(&high, 9);
   lock_with_a_priority(NULL);
   run_threads(1, lock_with_a_priority);
+  run_threads(1, make_anew_while_locked);
   pthread_t thread;
   CHECK_OK(pthread_create(&thread, NULL, lock_with_a_priority, NULL));
   CHECK_OK(pthread_join(thread, NULL));
