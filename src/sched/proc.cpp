@@ -17,8 +17,8 @@
 //       none and a P is idle; a spinning M that finds work stops spinning and calls wakep() itself, so wake-ups chain.
 //   S2  submit: publish the G in a queue, full barrier, read n_idle_p and n_spinning (ready, g_start). But for what
 //       ready() leaves to sysmon: see wake_for_ready().
-//   S3  going idle: put the P on the idle list, lower n_spinning, full barrier, look at every queue and timer again. But
-//       for runnexts of running Ps that were looked at in vain some times: they are left to sysmon.
+//   S3  going idle: put the P on the idle list, lower n_spinning, full barrier, look at every queue and timer again.
+//       But for runnexts of running Ps that were looked at in vain some times: they are left to sysmon.
 //   By S2 and S3 either the submitter sees no spinner (and wakes one), or the idler sees the G.
 //       A spinning M that finds work and then sees no idle P in wakep() has lowered n_spinning first: so a submitter
 //       that counted on it came before, and an idler that the submitter saw is seen here too. Both accesses are
