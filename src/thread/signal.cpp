@@ -39,6 +39,7 @@
 
 #include <cstring>
 
+#include "base/file.h"
 #include "base/print.h"
 #include "park/park.h"
 #include "sched/inject.h"
@@ -611,6 +612,17 @@ Item* new_item(const siginfo_t& info) {
 
 // ---- default actions ----
 
+// A debugger may keep a signal for itself, and the first process of a container does not end by one.
+bool may_survive() {
+  if (sys::getpid() == 1) return true;
+  constexpr char kTracer[] = "TracerPid:\t";
+  LineReader lines("/proc/self/status");
+  while (const char* line = lines.next()) {
+    if (std::strncmp(line, kTracer, sizeof kTracer - 1) == 0) return line[sizeof kTracer - 1] != '0';
+  }
+  return false;
+}
+
 // The kernel knows whether it stops or ends the process; the signal is blocked on this kernel thread. It does neither
 // if a debugger keeps the signal for itself, or to the first process of a container.
 void default_action(int sig) {
@@ -622,7 +634,10 @@ void default_action(int sig) {
   sys::tgkill(sys::getpid(), sys::gettid(), sig);
   sys::call(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, &mask, sizeof bit);
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
-  if (!(bit & kStopping)) sys::call(SYS_rt_sigaction, sig, &before, nullptr, sizeof mask);
+  if (bit & kStopping) return;
+  // Another thread may have set the action meanwhile, as this one did: its caller shall not go on for that.
+  if (!may_survive()) sys::die_by_signal(sig);
+  sys::call(SYS_rt_sigaction, sig, &before, nullptr, sizeof mask);
 }
 
 // What stops the process takes back what lets it go on, and the other way round, whatever becomes of the signal.
