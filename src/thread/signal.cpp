@@ -628,16 +628,14 @@ bool may_survive() {
 void default_action(int sig) {
   uint64_t bit = signal_bit(sig);
   if (bit & kIgnoredByDefault) return;
+  if (!(bit & kStopping) && !may_survive()) sys::die_by_signal(sig);
   arch::KernelAction standard{}, before{};
   uint64_t mask = 0;
   if (!(bit & kStopping)) sys::call(SYS_rt_sigaction, sig, &standard, &before, sizeof mask);
   sys::tgkill(sys::getpid(), sys::gettid(), sig);
   sys::call(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, &mask, sizeof bit);
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
-  if (bit & kStopping) return;
-  // Another thread may have set the action meanwhile, as this one did: its caller shall not go on for that.
-  if (!may_survive()) sys::die_by_signal(sig);
-  sys::call(SYS_rt_sigaction, sig, &before, nullptr, sizeof mask);
+  if (!(bit & kStopping)) sys::call(SYS_rt_sigaction, sig, &before, nullptr, sizeof mask);
 }
 
 // What stops the process takes back what lets it go on, and the other way round, whatever becomes of the signal.
