@@ -150,6 +150,7 @@ void resolve_real() {
   RESOLVE(host.pthread_attr_setstack, pthread_attr_setstack)
   RESOLVE(host.dl_iterate_phdr, dl_iterate_phdr)
   RESOLVE(host.exit, exit)
+  RESOLVE(host.abort, abort)
   RESOLVE(host.pthread_getspecific, pthread_getspecific)
   RESOLVE(host.pthread_setspecific, pthread_setspecific)
   RESOLVE(host.pthread_testcancel, pthread_testcancel)

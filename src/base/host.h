@@ -33,6 +33,7 @@ struct Host {
   int (*dl_iterate_phdr)(int (*)(struct dl_phdr_info*, size_t, void*), void*);
   void (*free)(void*);
   void (*exit)(int);
+  void (*abort)();
   void* (*pthread_getspecific)(pthread_key_t);
   int (*pthread_setspecific)(pthread_key_t, const void*);
   void (*pthread_testcancel)();

@@ -40,6 +40,7 @@
 #include <cstring>
 
 #include "base/file.h"
+#include "base/host.h"
 #include "base/print.h"
 #include "park/park.h"
 #include "sched/inject.h"
@@ -803,6 +804,10 @@ void on_fault(int sig, void* raw, void* uc) {
     default_action_for_fault(sig);
     return;
   }
+  // libc's abort() sends SIGABRT to the kernel thread that it asks for before, and then halts by a fault. A G that was
+  // preempted between the two halts elsewhere, while the signal is still ending the process.
+  if (constexpr uintptr_t kAbortSize = 1024; arch::pc_of(uc) - reinterpret_cast<uintptr_t>(host.abort) < kAbortSize)
+    sys::die_by_signal(SIGABRT);
   Action a = read_action(sig);
   bool takes_it = is_function(a.handler) && !(g->sigmask.load(std::memory_order_relaxed) & signal_bit(sig));
   State* state = state_if_any(g);
