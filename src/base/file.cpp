@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include <cstring>
+
 #include "base/sys.h"
 
 namespace goshim {
@@ -72,6 +74,15 @@ bool parse_number(const char* s, long* value, const char** end) {
   *value = v;
   *end = s;
   return true;
+}
+
+bool traced_by_debugger() {
+  constexpr char kTracer[] = "TracerPid:\t";
+  LineReader lines("/proc/self/status");
+  while (const char* line = lines.next()) {
+    if (std::strncmp(line, kTracer, sizeof kTracer - 1) == 0) return line[sizeof kTracer - 1] != '0';
+  }
+  return false;
 }
 
 }  // namespace goshim

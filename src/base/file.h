@@ -34,4 +34,7 @@ class LineReader {
 // The decimal number that s begins with, and where it ends; false if there is none or it exceeds 2^63 - 1.
 bool parse_number(const char* s, long* value, const char** end);
 
+// Whether a debugger, or another tracer, is attached to the process.
+bool traced_by_debugger();
+
 }  // namespace goshim

@@ -38,6 +38,8 @@ constexpr Nanos kThriftySleep = kMillisecond;  // while ready() leaves wake-ups 
 constexpr Nanos kBriskSleep = 200 * kMicrosecond;
 constexpr int kEagerRounds = 50;  // idle rounds before the sleep doubles
 constexpr Nanos kSlice = 10 * kMillisecond;
+constexpr Nanos kStopped = 2 * kMillisecond;  // a sleep that lasts so much too long may have been a stop by a debugger
+constexpr Nanos kStepped = 100 * kMillisecond;
 constexpr Nanos kHogSlice = kMillisecond;       // what a G may use up when a timer or I/O made another one ready
 constexpr Nanos kHogLeast = 50 * kMicrosecond;  // and the least it is left
 constexpr Nanos kLate = 200 * kMicrosecond;     // a timer that an idle P's M should have run by now
@@ -112,9 +114,17 @@ long voluntary_switches(int tid) {
   return -1;
 }
 
+// What a debugger steps through is not preempted, or the step would go on in another kernel thread and never end: for
+// kStepped after each stop. Seen by sysmon, which was stopped, too.
+bool stepped;
+
+void interrupt(M* m) {
+  if (!stepped) inject_preempt(m);
+}
+
 void ask_to_give_way(const M* m) {
   G* g = m->curg.load(std::memory_order_acquire);
-  if (g == m->g0) return;
+  if (g == m->g0 || stepped) return;
   tls_of(g)->pending.fetch_or(kPendingPreempt, std::memory_order_seq_cst);
   tally(Counter::preempts_asked);
 }
@@ -234,7 +244,7 @@ Pace retake(Nanos now) {
         continue;
       }
       hogs = true;
-      if (slice_is_over(p, m, slice, now)) inject_preempt(m);
+      if (slice_is_over(p, m, slice, now)) interrupt(m);
       waits = true;
     } else if (status == PStatus::Syscall) {
       uint32_t tick = p->syscalltick.load(std::memory_order_relaxed);
@@ -324,7 +334,7 @@ void preempt_longest(Nanos now) {
   bool computes = longest->seen_switches == switches;
   longest->seen_switches = switches;
   longest->seen_switches_when = now;
-  if (computes && !kernel_thread_sleeps(own_tasks(), m->tid)) inject_preempt(m);
+  if (computes && !kernel_thread_sleeps(own_tasks(), m->tid)) interrupt(m);
 }
 
 void deep_sleep(Nanos timer) {
@@ -349,6 +359,7 @@ void sysmon_main(void* may_have) {
   int idle = 0;
   Pace pace = Pace::Idle;
   Nanos delay = kMinSleep;
+  Nanos stopped_at = -kStepped;
   for (;;) {
     if (idle == 0) delay = kMinSleep;
     else if (idle > kEagerRounds) delay *= 2;
@@ -377,6 +388,8 @@ void sysmon_main(void* may_have) {
     sys::call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, nullptr);
     now = sys::nanotime();
     sched.coarse_now.store(now, std::memory_order_relaxed);
+    if (now - until > kStopped && traced_by_debugger()) stopped_at = now;
+    stepped = now - stopped_at < kStepped;
     bool idle_p = sched.n_idle_p.load(std::memory_order_relaxed) != 0;
     run_late_timers(idle_p ? now - kLate : now, !idle_p);
     if (!idle_p) {

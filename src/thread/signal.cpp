@@ -614,15 +614,7 @@ Item* new_item(const siginfo_t& info) {
 // ---- default actions ----
 
 // A debugger may keep a signal for itself, and the first process of a container does not end by one.
-bool may_survive() {
-  if (sys::getpid() == 1) return true;
-  constexpr char kTracer[] = "TracerPid:\t";
-  LineReader lines("/proc/self/status");
-  while (const char* line = lines.next()) {
-    if (std::strncmp(line, kTracer, sizeof kTracer - 1) == 0) return line[sizeof kTracer - 1] != '0';
-  }
-  return false;
-}
+bool may_survive() { return sys::getpid() == 1 || traced_by_debugger(); }
 
 // The kernel knows whether it stops or ends the process; the signal is blocked on this kernel thread. It does neither
 // if a debugger keeps the signal for itself, or to the first process of a container.
