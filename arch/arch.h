@@ -12,11 +12,18 @@ struct Context {
   void* sp = nullptr;
 };
 
+// Where the thread pointer of a kernel thread is kept while the kernel knows another one: take_thread_pointer().
+struct TpCell {
+  void* tp;
+};
+
 // Saves the caller's flow (callee-saved registers, floating-point control state) into *from and resumes *to with
-// thread pointer to_tp. When every word of *from is saved, *from_busy becomes 0 with release order: from then on
-// another kernel thread may resume it, which has read that 0 with acquire; so has the caller for *to. Returns when
-// somebody resumes *from. Precondition: preemption off, so no signal handler of goshim acts between the two halves.
-extern "C" void goshim_switch(Context* from, const Context* to, void* to_tp, std::atomic<uint32_t>* from_busy);
+// thread pointer to_tp; cell is the calling kernel thread's, null if it has none. When every word of *from is saved,
+// *from_busy becomes 0 with release order: from then on another kernel thread may resume it, which has read that 0
+// with acquire; so has the caller for *to. Returns when somebody resumes *from. Precondition: preemption off, so no
+// signal handler of goshim acts between the two halves.
+extern "C" void goshim_switch(Context* from, const Context* to, void* to_tp, std::atomic<uint32_t>* from_busy,
+                              TpCell* cell);
 
 // Between these two in its code the stack is the resumed flow's already, and its thread pointer to_tp, whether set or
 // not yet. For who looks from outside.
@@ -28,10 +35,47 @@ extern "C" const char goshim_switch_end[] __attribute__((visibility("hidden")));
 void make_context(Context* c, void* top, void (*entry)(void*), void* arg);
 
 // Thread pointer of the calling kernel thread. set_thread_pointer falls back on a system call where user mode may not
-// write it; init() finds that out and is called once, before any switch.
+// write it; init() finds that out and is called once, before any switch. cell: as for goshim_switch().
 void init();
 void* thread_pointer();
-void set_thread_pointer(void* tp);
+void set_thread_pointer(void* tp, TpCell* cell);
+// How it is set on Ms, as a phrase. After trap_thread_pointers().
+const char* thread_pointer_way();
+
+// Where user mode can write the thread pointer, but the kernel puts back the one it knows of whenever the kernel thread
+// has been off its processor, a port may tell the kernel of a trap in place of a thread pointer: an address whose every
+// access faults. The handler of the fault, the port's, writes the true one and lets the access run again. So:
+//   T1  A cell is the truth. What the processor has is that, or the kernel thread's trap.
+//   T2  Code that uses the thread pointer must not run on a kernel thread that has a trap while the kernel has SIGSEGV
+//       blocked or at another action than install_fault_handler()'s: it would end the process. Hence handler_mask(),
+//       and leave_thread_pointer() around what blocks all signals, forks or execs.
+//   T3  Where there is no cell the kernel knows the truth, at the price of a system call for each change.
+// trap_thread_pointers() decides, once, before there is another kernel thread: accesses may lie up to reach bytes
+// from a thread pointer. True if there will be traps. The other calls do nothing where there are none.
+bool trap_thread_pointers(size_t reach);
+bool have_traps();
+// The calling kernel thread gets a trap, and its cell is returned: *kept, the one that it had before, or if that is
+// null a new one, which is left there. Null if there are no traps (any more). No signal may come in between.
+TpCell* take_thread_pointer(TpCell** kept);
+// The kernel is told the true one again. From before that on the caller passes null for the cell.
+void leave_thread_pointer();
+// No more: each kernel thread leaves its trap at its next switch (a debugger would stop at each fault).
+void stop_traps();
+// In the child of a fork, where no kernel thread has one: all cells are free.
+void forget_cells();
+
+// Where the traps and their cells are, for who looks from outside: all null where there are none.
+struct TrapMap {
+  const void* first = nullptr;
+  size_t size = 0;  // of all traps, each of which is `each` bytes
+  size_t each = 0;
+  const TpCell* cells = nullptr;
+};
+TrapMap trap_map();
+
+// Around a system call that mostly sleeps, in one flow: the fault behind it is spared.
+//   void* sleep_begins()                           (inline, in port.h)
+//   void sleep_ends(void* what_begins_returned)    (inline, in port.h)
 
 // Raw system call with up to six arguments, as the kernel answers (-errno on failure).
 //   long syscall(long nr, long... args)           (inline, in port.h)
@@ -95,6 +139,10 @@ extern "C" void goshim_call_on_stack(void* top, void (*fn)(void*), void* arg);
 // rt_sigaction(2) for a handler of the runtime: the kernel's structure, with the port's own way back from a handler.
 // fn is SIG_DFL, SIG_IGN or a handler of three arguments. Returns what the kernel returns.
 long install_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask);
+// The same for the runtime's handler of a fault: one function for all. It does not see the faults of T1.
+long install_fault_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask);
+// All signals that may be blocked while code of the runtime runs.
+uint64_t handler_mask();
 
 // vfork(2): returns twice, on one stack, with errno set. Calls goshim_before_vfork() first and then, in the child and
 // in the parent, goshim_after_vfork() with the kernel's answer and what the former returned; its result is returned.

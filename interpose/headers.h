@@ -1,6 +1,7 @@
 // The system headers that declare the interposed functions.
 #pragma once
 
+#include <aio.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -164,7 +164,10 @@ bool goshim::process_syscall(long nr, const long args[6], long* result) {
     case SYS_clone:
       if (args[0] & CLONE_CHILD_CLEARTID) note_all_shared();  // which argument names the word differs between ports
       if (args[0] & CLONE_VM) host.single_threaded = &kNotAlone;
-      if ((args[0] & CLONE_VM) || args[1]) return false;
+      if ((args[0] & CLONE_VM) || args[1]) {
+        leave_thread_pointer();
+        return false;
+      }
       break;
     case SYS_clone3: {
       auto* wanted = reinterpret_cast<const clone_args*>(args[0]);
@@ -172,7 +175,10 @@ bool goshim::process_syscall(long nr, const long args[6], long* result) {
         note_shared(reinterpret_cast<const void*>(wanted->child_tid), sizeof(pid_t));
       }
       if (wanted && (wanted->flags & CLONE_VM)) host.single_threaded = &kNotAlone;
-      if (!wanted || (wanted->flags & CLONE_VM) || wanted->stack) return false;
+      if (!wanted || (wanted->flags & CLONE_VM) || wanted->stack) {
+        leave_thread_pointer();
+        return false;
+      }
       break;
     }
     case SYS_execve:
@@ -189,6 +195,25 @@ bool goshim::process_syscall(long nr, const long args[6], long* result) {
   else fork_parent();
   return true;
 }
+
+// ---- threads that libc makes for itself, with all signals blocked ----
+
+#define MAKES_THREAD(result, name, parameters, arguments) \
+  GOSHIM_EXPORT result name parameters {                  \
+    NativeState native;                                   \
+    return REAL(name) arguments;                          \
+  }
+
+MAKES_THREAD(int, aio_read, (aiocb * request), (request))
+MAKES_THREAD(int, aio_write, (aiocb * request), (request))
+MAKES_THREAD(int, aio_fsync, (int operation, aiocb* request), (operation, request))
+MAKES_THREAD(int, lio_listio, (int mode, aiocb* const list[], int n, sigevent* event), (mode, list, n, event))
+MAKES_THREAD(int, aio_read64, (aiocb64 * request), (request))
+MAKES_THREAD(int, aio_write64, (aiocb64 * request), (request))
+MAKES_THREAD(int, aio_fsync64, (int operation, aiocb64* request), (operation, request))
+MAKES_THREAD(int, lio_listio64, (int mode, aiocb64* const list[], int n, sigevent* event), (mode, list, n, event))
+MAKES_THREAD(int, getaddrinfo_a, (int mode, gaicb* list[], int n, sigevent* event), (mode, list, n, event))
+MAKES_THREAD(int, mq_notify, (mqd_t queue, const sigevent* event), (queue, event))
 
 // ---- exec ----
 

@@ -10,6 +10,7 @@
 #include "interpose/calls.h"
 #include "interpose/signal.h"
 #include "sched/inject.h"
+#include "thread/fork.h"
 #include "thread/ident.h"
 #include "thread/life.h"
 #include "thread/timer_target.h"
@@ -370,7 +371,10 @@ static bool is_libcs(int sig) { return sig == 32 || sig == 33; }
 
 GOSHIM_EXPORT int pthread_kill(pthread_t thread, int sig) noexcept {
   G* g = on_g() || runtime_started ? g_of(thread) : nullptr;
-  if (!g) return REAL(pthread_kill)(thread, sig);
+  if (!g) {
+    KnownThreadPointer known;
+    return REAL(pthread_kill)(thread, sig);
+  }
   if (is_libcs(sig)) return EINVAL;
   if (thread_has_ended(g)) return 0;  // whatever the number
   return signal_send(g, signal_info(sig, SI_TKILL));
@@ -453,6 +457,11 @@ int create_for_thread(sigevent* event, Create create, Delete remove) {
 
 GOSHIM_EXPORT int timer_create(clockid_t clock, sigevent* event, timer_t* timer) noexcept {
   clock = kernel_clock(clock);
+  if (event &&
+      event->sigev_notify == SIGEV_THREAD) {  // the first one makes a thread of libc's, with all signals blocked
+    NativeState native;
+    return REAL(timer_create)(clock, event, timer);
+  }
   if (!event || event->sigev_notify != SIGEV_THREAD_ID) return REAL(timer_create)(clock, event, timer);
   return create_for_thread(
       event,

@@ -171,9 +171,6 @@ bool switching(const goshim::arch::Outside& seen, const goshim::DumpMap& map) {
   return pc >= address(map.switch_middle) && pc < address(map.switch_end);
 }
 
-// Of the flow whose stack it is.
-Address thread_pointer(const KernelThread& k) { return k.switching ? outside_switch_tp(k.seen) : outside_tp(k.seen); }
-
 // ---- stopping ----
 
 // Those that would end the launcher come when the process runs again.
@@ -342,6 +339,7 @@ class Copying {
   std::string run();
 
  private:
+  Address thread_pointer(const KernelThread& k);
   void index_kernel_threads();
   void take(Address at, const Copy<G>& g);
   void find_flow(Thread* t);
@@ -354,6 +352,17 @@ class Copying {
   std::unordered_map<Address, const KernelThread*> by_tp_;
   std::unordered_map<int, const KernelThread*> by_tid_;
 };
+
+// Of the flow whose stack it is. The kernel may know a trap (arch.h).
+Address Copying::thread_pointer(const KernelThread& k) {
+  if (k.switching) return outside_switch_tp(k.seen);
+  Address tp = outside_tp(k.seen);
+  const goshim::arch::TrapMap& traps = out_->map.traps;
+  Address trap = tp - address(traps.first);
+  if (trap >= traps.size) return tp;
+  Copy<goshim::arch::TpCell> cell;
+  return memory_.read(address(traps.cells + trap / traps.each), &cell) ? address(cell->tp) : 0;
+}
 
 void Copying::index_kernel_threads() {
   for (KernelThread& k : out_->kernel_threads) {

@@ -28,7 +28,7 @@ void* thread_pointer() {
   return tp;
 }
 
-void set_thread_pointer(void* tp) { asm volatile("msr tpidr_el0, %0" : : "r"(tp) : "memory"); }
+void set_thread_pointer(void* tp, TpCell*) { asm volatile("msr tpidr_el0, %0" : : "r"(tp) : "memory"); }
 
 void make_context(Context* c, void* top, void (*entry)(void*), void* arg) {
   auto* sp = reinterpret_cast<uintptr_t*>(reinterpret_cast<uintptr_t>(top) & ~15UL);

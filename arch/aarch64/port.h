@@ -33,6 +33,22 @@ struct KernelAction {
   uint64_t mask;
 };
 
+// The kernel keeps what user mode has written to tpidr_el0: no traps.
+inline const char* thread_pointer_way() { return "by an instruction"; }
+inline bool trap_thread_pointers(size_t) { return false; }
+inline bool have_traps() { return false; }
+inline TpCell* take_thread_pointer(TpCell**) { return nullptr; }
+inline void leave_thread_pointer() {}
+inline void stop_traps() {}
+inline void forget_cells() {}
+inline TrapMap trap_map() { return {}; }
+inline void* sleep_begins() { return nullptr; }
+inline void sleep_ends(void*) {}
+inline uint64_t handler_mask() { return ~UINT64_C(0); }
+inline long install_fault_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask) {
+  return install_handler(sig, fn, flags, mask);
+}
+
 // `yield` is a nop on most cores, `isb` takes about as long as x86's pause.
 inline void pause() { asm volatile("isb" : : : "memory"); }
 

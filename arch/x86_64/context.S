@@ -19,7 +19,14 @@
 
         .text
 
-// void goshim_switch(Context* from, const Context* to, void* to_tp, std::atomic<uint32_t>* from_busy)
+        .set    TP_DIRECT, 0            // as in port.h
+        .set    TP_TRAPPED, 1
+        .set    TRAPS_SIZE, 32768 * 64
+        .set    TRAP_TO_CELL_SHIFT, 3   // a trap is 64 bytes, a cell 8
+        .set    SI_CODE, 8              // in siginfo_t
+
+// void goshim_switch(Context* from, const Context* to, void* to_tp, std::atomic<uint32_t>* from_busy,
+//                    TpCell* cell)
         .globl  goshim_switch
         .hidden goshim_switch
         .type   goshim_switch, @function
@@ -36,17 +43,17 @@ goshim_switch:
         .cfi_adjust_cfa_offset 8
         stmxcsr (%rsp)
         fnstcw  4(%rsp)
-        movq    (%rsp), %r8
+        movq    (%rsp), %r9
         movq    %rsp, (%rdi)
         movq    (%rsi), %rsp            // from here on a backtrace is the resumed flow's
         .globl  goshim_switch_middle
         .hidden goshim_switch_middle
 goshim_switch_middle:
-        cmpb    $0, goshim_have_fsgsbase(%rip)
-        je      3f
-        wrfsbase %rdx
+        cmpb    $TP_DIRECT, goshim_tp_mode(%rip)
+        jne     3f
+0:      wrfsbase %rdx
 1:      movl    $0, (%rcx)              // stores are not reordered: a release
-        cmpq    %r8, (%rsp)             // loading the control words is slow: only when they differ
+        cmpq    %r9, (%rsp)             // loading the control words is slow: only when they differ
         jne     4f
 2:      addq    $8, %rsp
         .cfi_remember_state
@@ -59,7 +66,13 @@ goshim_switch_middle:
         pop_saved %rbp
         retq
         .cfi_restore_state
-3:      movq    %rcx, %r12              // r12 is reloaded below; the system call clobbers rcx and r11
+3:      cmpb    $TP_TRAPPED, goshim_tp_mode(%rip)
+        jne     5f
+        testq   %r8, %r8
+        jz      5f
+        movq    %rdx, (%r8)             // before the register: T1
+        jmp     0b
+5:      movq    %rcx, %r12              // r12 is reloaded below; the system call clobbers rcx and r11
         movl    $158, %eax              // arch_prctl
         movl    $0x1002, %edi           // ARCH_SET_FS
         movq    %rdx, %rsi
@@ -111,6 +124,45 @@ goshim_clone:
         ud2
         .cfi_endproc
         .size   goshim_clone, .-goshim_clone
+
+// void* goshim_probe_fs_base(): null if user mode may not read it (skip_probe() in traps.cpp).
+        .globl  goshim_probe_fs_base
+        .hidden goshim_probe_fs_base
+        .type   goshim_probe_fs_base, @function
+        .p2align 4
+goshim_probe_fs_base:
+        .cfi_startproc
+        rdfsbase %rax
+        retq
+        .globl  goshim_no_fs_base
+        .hidden goshim_no_fs_base
+goshim_no_fs_base:
+        xorl    %eax, %eax
+        retq
+        .cfi_endproc
+        .size   goshim_probe_fs_base, .-goshim_probe_fs_base
+
+// The handler of SIGSEGV while there are traps: T1. Uses no thread pointer and no stack.
+        .globl  goshim_on_trap
+        .hidden goshim_on_trap
+        .type   goshim_on_trap, @function
+        .p2align 4
+goshim_on_trap:
+        .cfi_startproc
+        rdfsbase %rax
+        subq    goshim_traps(%rip), %rax
+        cmpq    $TRAPS_SIZE, %rax
+        jae     1f
+        movq    goshim_tp_cells(%rip), %rcx
+        shrq    $TRAP_TO_CELL_SHIFT, %rax
+        movq    (%rcx,%rax), %rax
+        wrfsbase %rax
+        cmpl    $0, SI_CODE(%rsi)       // a signal that was sent, not a fault that comes again
+        jle     1f
+        retq
+1:      jmpq    *goshim_fault_handler(%rip)
+        .cfi_endproc
+        .size   goshim_on_trap, .-goshim_on_trap
 
 // long goshim_read_word(const void* word)
         .globl  goshim_read_word

@@ -7,8 +7,8 @@
 #include "arch/arch.h"
 
 extern "C" {
-// Read by goshim_switch: user mode may write the FS base.
-__attribute__((visibility("hidden"))) bool goshim_have_fsgsbase;
+// Read by goshim_switch: how the FS base is written (port.h).
+__attribute__((visibility("hidden"))) uint8_t goshim_tp_mode = kTpSystemCall;
 void goshim_context_entry();
 long goshim_clone(unsigned long flags, void* stack, int* parent_tid, int* child_tid, void* tp);
 }
@@ -29,7 +29,9 @@ void* first_words(void* top, void (*fn)(void*), void* arg) {
 }
 }  // namespace
 
-void init() { goshim_have_fsgsbase = (getauxval(AT_HWCAP2) & kHwcap2FsGsBase) != 0; }
+void init() {
+  if (getauxval(AT_HWCAP2) & kHwcap2FsGsBase) goshim_tp_mode = kTpDirect;
+}
 
 void* thread_pointer() {
   void* tp;
@@ -37,12 +39,14 @@ void* thread_pointer() {
   return tp;
 }
 
-void set_thread_pointer(void* tp) {
-  if (goshim_have_fsgsbase) {
-    asm volatile("wrfsbase %0" : : "r"(tp) : "memory");
-  } else {
+void set_thread_pointer(void* tp, TpCell* cell) {
+  uint8_t mode = __atomic_load_n(&goshim_tp_mode, __ATOMIC_RELAXED);
+  if (mode == kTpTrapped && cell) cell->tp = tp;  // before the register: T1
+  else if (mode != kTpDirect) {
     syscall(SYS_arch_prctl, ARCH_SET_FS, reinterpret_cast<long>(tp));
+    return;
   }
+  asm volatile("wrfsbase %0" : : "r"(tp) : "memory");
 }
 
 void make_context(Context* c, void* top, void (*entry)(void*), void* arg) {

@@ -3,6 +3,15 @@
 
 #include "base/base.h"
 
+// How the FS base is written. Set before there is another kernel thread; later only from kTpTrapped to kTpSystemCall,
+// by anyone. The values, and the sizes below, are known to context.S.
+inline constexpr uint8_t kTpDirect = 0;      // by an instruction: the kernel keeps what user mode sets
+inline constexpr uint8_t kTpTrapped = 1;     // by an instruction, on kernel threads that have a cell: arch.h
+inline constexpr uint8_t kTpSystemCall = 2;  // by arch_prctl
+extern "C" __attribute__((visibility("hidden"))) uint8_t goshim_tp_mode;
+// Constant once it is kTpTrapped. See traps.cpp.
+extern "C" __attribute__((visibility("hidden"))) char* goshim_traps;
+
 namespace goshim::arch {
 
 inline long syscall(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
@@ -31,6 +40,27 @@ struct KernelAction {
   const void* restorer;
   uint64_t mask;
 };
+
+constexpr size_t kTrap = 64;
+constexpr size_t kTrapsSize = 32768 * kTrap;  // kernel threads beyond have no cell
+
+inline void* fs_base() {
+  void* base;
+  asm volatile("rdfsbase %0" : "=r"(base));
+  return base;
+}
+inline void set_fs_base(void* base) { asm volatile("wrfsbase %0" : : "r"(base) : "memory"); }
+inline bool is_trap(void* base) { return static_cast<size_t>(static_cast<char*>(base) - goshim_traps) < kTrapsSize; }
+
+inline void* sleep_begins() {
+  if (GOSHIM_LIKELY(__atomic_load_n(&goshim_tp_mode, __ATOMIC_RELAXED) != kTpTrapped)) return nullptr;
+  return fs_base();
+}
+
+// Another kernel thread may go on behind the call; what the flow had before is its thread pointer there too.
+inline void sleep_ends(void* tp) {
+  if (GOSHIM_UNLIKELY(tp != nullptr) && !is_trap(tp) && is_trap(fs_base())) set_fs_base(tp);
+}
 
 inline void pause() { asm volatile("pause"); }
 

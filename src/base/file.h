@@ -27,8 +27,8 @@ class LineReader {
   int fd_;
   size_t pos_ = 0;
   size_t end_ = 0;
-  char buf_[1024];
-  char line_[kLine];
+  char buf_[1024] = {};
+  char line_[kLine] = {};
 };
 
 // The decimal number that s begins with, and where it ends; false if there is none or it exceeds 2^63 - 1.

@@ -18,14 +18,6 @@ void* map(size_t size, int prot, int extra_flags) {
   return r < 0 && r > -4096 ? nullptr : reinterpret_cast<void*>(r);
 }
 
-long futex_wait(std::atomic<uint32_t>* word, uint32_t expected, Nanos until) {
-  if (until == kForever) {
-    return call(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, expected, nullptr, 0, 0);
-  }
-  timespec ts{until / kSecond, until % kSecond};
-  return call(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, &ts, nullptr, FUTEX_BITSET_MATCH_ANY);
-}
-
 Nanos clock_now(clockid_t clock) {
   timespec ts{};
   if (GOSHIM_UNLIKELY(!host.clock_gettime)) {

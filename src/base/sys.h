@@ -16,6 +16,15 @@ inline long call(long nr, Args... args) {
   return arch::syscall(nr, (long)(args)...);
 }
 
+// The same for calls that mostly sleep.
+template <typename... Args>
+inline long sleep_in(long nr, Args... args) {
+  void* tp = arch::sleep_begins();
+  long r = arch::syscall(nr, (long)(args)...);
+  arch::sleep_ends(tp);
+  return r;
+}
+
 inline long write(int fd, const void* p, size_t n) { return call(SYS_write, fd, p, n); }
 inline long read(int fd, void* p, size_t n) { return call(SYS_read, fd, p, n); }
 inline long close(int fd) { return call(SYS_close, fd); }

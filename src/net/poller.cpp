@@ -99,7 +99,7 @@ int wait_once(Nanos timeout, PollerEvents* out) {
   long r;
   if (timeout > 0 && timeout != kForever && !no_pwait2.load(std::memory_order_relaxed)) {
     timespec ts{timeout / kSecond, timeout % kSecond};
-    r = sys::call(SYS_epoll_pwait2, epoll_here(), out->events, kPollerBatch, &ts, nullptr, 8);
+    r = sys::sleep_in(SYS_epoll_pwait2, epoll_here(), out->events, kPollerBatch, &ts, nullptr, 8);
     if (r == -ENOSYS) {  // before Linux 5.11
       no_pwait2.store(true, std::memory_order_relaxed);
       return wait_once(timeout, out);
@@ -107,7 +107,7 @@ int wait_once(Nanos timeout, PollerEvents* out) {
   } else {
     Nanos ms = timeout == kForever ? -1 : (timeout + kMillisecond - 1) / kMillisecond;
     if (ms > INT32_MAX) ms = INT32_MAX;
-    r = sys::call(SYS_epoll_pwait, epoll_here(), out->events, kPollerBatch, ms, nullptr, 8);
+    r = sys::sleep_in(SYS_epoll_pwait, epoll_here(), out->events, kPollerBatch, ms, nullptr, 8);
   }
   if (r == -EBADF && !on_sysmon()) new_life(seen);
   tally(Counter::polls);

@@ -22,6 +22,7 @@
 
 #include <cstring>
 
+#include "base/file.h"
 #include "base/host.h"
 #include "base/print.h"
 #include "sched/internal.h"
@@ -146,6 +147,13 @@ class RegionPause {
   uint32_t depth_;
 };
 
+// A request that comes so late may be one from before a debugger stopped the process, and steps through this G now
+// (stepped() in sched/sysmon.cpp).
+bool stopped_since(Nanos when) {
+  constexpr Nanos kLate = 2 * kMillisecond;
+  return sys::nanotime() - when > kLate && traced_by_debugger();
+}
+
 M* m_of_kernel_thread(int tid) {
   M* m = sched.all_ms.load(std::memory_order_acquire);
   while (m && m->tid != tid) m = m->all_link;
@@ -181,7 +189,7 @@ void inject_init(int signal) {
   arch::init_injection(reinterpret_cast<char*>(const_cast<int32_t*>(&goshim_tls.nopreempt)) - tp,
                        reinterpret_cast<char*>(&goshim_tls.pending) - tp);
   areas.init(offsetof(Area, registers) + arch::saved_size());
-  arch::install_handler(signal, on_request, SA_SIGINFO | SA_ONSTACK | SA_RESTART, ~UINT64_C(0));
+  arch::install_handler(signal, on_request, SA_SIGINFO | SA_ONSTACK | SA_RESTART, arch::handler_mask());
 }
 
 uint64_t inject_m_mask() { return ~(signal_open_on_m() | signal_bit(preempt_signal)); }
@@ -204,14 +212,15 @@ void inject_preempt(M* m) {
   G* g = m->curg.load(std::memory_order_acquire);
   if (g == m->g0) return;
   Nanos now = sys::nanotime();
+  Nanos last = m->preempt_last.load(std::memory_order_relaxed);
   // After a pause that long it is another matter, even if the G is the same.
-  if (m->preempt_g != g || now - m->preempt_last > kForceAfter) {
+  if (m->preempt_g != g || now - last > kForceAfter) {
     m->preempt_g = g;
     m->preempt_since = now;
-  } else if (now - m->preempt_last < kAskAgain) {
+  } else if (now - last < kAskAgain) {
     return;
   }
-  m->preempt_last = now;
+  m->preempt_last.store(now, std::memory_order_relaxed);
   m->preempt_force.store(now - m->preempt_since >= kForceAfter, std::memory_order_relaxed);
   timeline(Event::Preempt, timeline_file::id_of(g->id));
   tls_of(g)->pending.fetch_or(kPendingPreempt, std::memory_order_seq_cst);
@@ -241,6 +250,7 @@ void inject_requests(void* uc) {
     uintptr_t sp = arch::sp_of(uc);
     if (sp >= low && sp - low < kRoom) return;
     if (in_libc(pc) && !m->preempt_force.load(std::memory_order_relaxed)) return;
+    if (stopped_since(m->preempt_last.load(std::memory_order_relaxed))) return;
   }
   inject(uc, g, nullptr, nullptr);
 }

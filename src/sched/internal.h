@@ -158,6 +158,10 @@ void proc_after_fork_child();
 void template_thread_start();
 // Makes an M for p. Never fails for the caller: what the kernel refuses is tried again later.
 void newm(P* p, bool spinning);
+// The calling M sets its thread pointer itself from here on, where the port can (arch.h: T1 to T3); or the kernel knows
+// it, as code needs that blocks all signals or forks. Preemption off, or the G locked to its M.
+void m_take_thread_pointer(M* m);
+void m_leave_thread_pointer(M* m);
 // The structures of an M around the calling kernel thread, for the start of the runtime and the child of a fork.
 M* m_adopt_current();
 // Any other kernel thread of goshim (sysmon, the signal receiver): own stack and TCB; false if the kernel refuses.

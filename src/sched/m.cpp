@@ -6,6 +6,7 @@
 // inherited by Ms that other Gs will run on.
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -90,8 +91,24 @@ void list_m(M* m) {
   sched.ms.fetch_add(1, std::memory_order_relaxed);
 }
 
-void thread_setup(char* mapping) {
+// What changes an M's cell, and libc's handler of set*id() uses it (tcb/setxid.cpp).
+class AllBlocked {
+ public:
+  AllBlocked() {
+    uint64_t mask = arch::handler_mask();
+    sys::call(SYS_rt_sigprocmask, SIG_BLOCK, &mask, &before_, sizeof mask);
+  }
+  ~AllBlocked() { sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof before_); }
+  AllBlocked(const AllBlocked&) = delete;
+  AllBlocked& operator=(const AllBlocked&) = delete;
+
+ private:
+  uint64_t before_ = 0;
+};
+
+void thread_setup(M* m, char* mapping) {
   inject_init_thread(mapping + kGuard, kAltStack);
+  if (m) m_take_thread_pointer(m);
   sys::call(SYS_prctl, PR_SET_TIMERSLACK, kMTimerSlack, 0, 0, 0);
 }
 
@@ -99,7 +116,7 @@ void m_main(void* arg) {
   auto* m = static_cast<M*>(arg);
   tcb::begin_kernel_thread();
   m->tid = tcb::tid(m->own_tcb);
-  thread_setup(m->stack);
+  thread_setup(m, m->stack);
   P* p = m->next_p;
   m->next_p = nullptr;
   if (p) {
@@ -152,7 +169,7 @@ void helper_main(void* arg) {
   HelperStart start = *static_cast<HelperStart*>(arg);
   tcb::begin_kernel_thread();
   getg()->m.load(std::memory_order_relaxed)->tid = tcb::tid(arch::thread_pointer());
-  thread_setup(start.mapping);
+  thread_setup(nullptr, start.mapping);
   start.fn(start.arg);
   for (;;) sys::call(SYS_exit, 0);
 }
@@ -180,6 +197,19 @@ bool helper_thread_start(void (*fn)(void*), void* arg, int* tid) {
 
 void template_thread_start() {
   if (!helper_thread_start(template_main, nullptr, nullptr)) fatal("cannot start a kernel thread");
+}
+
+void m_take_thread_pointer(M* m) {
+  if (!arch::have_traps()) return;
+  AllBlocked blocked;
+  m->tp_cell = arch::take_thread_pointer(&m->tp_kept);
+}
+
+void m_leave_thread_pointer(M* m) {
+  if (!m->tp_cell) return;
+  AllBlocked blocked;
+  m->tp_cell = nullptr;
+  arch::leave_thread_pointer();
 }
 
 void newm(P* p, bool spinning) {
@@ -221,7 +251,7 @@ M* m_adopt_current() {
   arch::make_context(
       &m->g0->ctx, g0_top(m->stack), [](void* arg) { schedule_loop(static_cast<M*>(arg)); }, m);
   sched.timer_slack = sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
-  thread_setup(m->stack);
+  thread_setup(m, m->stack);
   return m;
 }
 
@@ -231,6 +261,7 @@ void m_after_fork_child() {
   template_lock.reset();
   wanted = nullptr;
   ended.head.store(nullptr, std::memory_order_relaxed);
+  arch::forget_cells();
   M* m = sched.all_ms.exchange(nullptr, std::memory_order_relaxed);
   sched.ms.store(0, std::memory_order_relaxed);
   sched.helpers.store(0, std::memory_order_relaxed);
@@ -256,6 +287,7 @@ void m_after_fork_child() {
   std::atomic<uint32_t> never{0};
   while (m->tid == sched.pid) sys::futex_wait(&never, 0);
   timeline_m_end(m);
+  m_leave_thread_pointer(m);
   tcb::end_kernel_thread();
   M* none = nullptr;
   ended.head.compare_exchange_strong(none, m);  // one is kept; more would need a list that two may pop from

@@ -155,7 +155,7 @@ void prepare_resume(M* m, G* g, bool new_slice) {
 
 void switch_to_g0(G* g, M* m) {
   cpu_charge(m);
-  goshim_switch(&g->ctx, &m->g0->ctx, m->g0->tp, &g->busy);
+  goshim_switch(&g->ctx, &m->g0->ctx, m->g0->tp, &g->busy, m->tp_cell);
 }
 
 // Not from a G to one that is locked to an M, nor to one that is still busy: two Gs that each wait on their way out for
@@ -167,7 +167,7 @@ bool may_switch_to(const G* next) {
 
 void switch_g_to_g(G* g, M* m, G* next, bool new_slice) {
   prepare_resume(m, next, new_slice);
-  goshim_switch(&g->ctx, &next->ctx, next->tp, &g->busy);
+  goshim_switch(&g->ctx, &next->ctx, next->tp, &g->busy, m->tp_cell);
 }
 
 // -- queues --
@@ -1029,7 +1029,7 @@ void sched_preempted(StopReason why) {
     }
     prepare_resume(m, g, true);
     timeline(Event::Start, timeline_file::id_of(g->id));
-    goshim_switch(&m->g0->ctx, &g->ctx, g->tp, &m->g0_busy);
+    goshim_switch(&m->g0->ctx, &g->ctx, g->tp, &m->g0_busy, m->tp_cell);
     m->curg.store(m->g0, std::memory_order_relaxed);
   }
 }
@@ -1109,7 +1109,9 @@ void region_exit() {
 long region_syscall(RegionClass c, long nr, long a, long b, long c2, long d, long e, long f) {
   region_enter(c);
   timeline_call(nr);
+  void* tp = arch::sleep_begins();
   long r = arch::goshim_syscall_unless(&goshim_tls.interrupt, nr, a, b, c2, d, e, f);
+  arch::sleep_ends(tp);
   region_exit();
   return r;
 }

@@ -301,7 +301,7 @@ struct alignas(kCacheLine) M {
   // Injection, see inject.cpp. What sysmon knows of the G it wants off this M; sysmon only, but for force.
   G* preempt_g = nullptr;
   Nanos preempt_since = 0;
-  Nanos preempt_last = 0;
+  std::atomic<Nanos> preempt_last{0};      // read by the handler, too (relaxed)
   std::atomic<bool> preempt_force{false};  // even out of libc's text; sysmon sets, the handler reads (relaxed)
   // When its wait in libc's code ends, see sync/shared.h; itself and its handler (relaxed: one kernel thread).
   std::atomic<timespec*> wait_end{nullptr};
@@ -313,6 +313,10 @@ struct alignas(kCacheLine) M {
   Nanos seen_asleep = -kSecond;      // when sysmon last found it asleep in a call it does not know; sysmon only
   bool urgent = false;               // what it readies goes before the queues (sysmon); itself
   bool ends = false;                 // its locked G has ended: the kernel thread is to end; itself
+  // Thread pointer (arch.h). The cell to pass, null if the kernel knows the truth; and the one kept for this M. Itself
+  // and its handlers.
+  arch::TpCell* tp_cell = nullptr;
+  arch::TpCell* tp_kept = nullptr;
   char* stack = nullptr;    // mapping that holds g0's stack, the alternate signal stack and the TCB; null for the first
   void* own_tcb = nullptr;  // the TCB glibc's lists hold for this kernel thread (main's for the first M)
   M* slab_next = nullptr;

@@ -3,6 +3,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
+#include "base/file.h"
 #include "base/host.h"
 #include "base/options.h"
 #include "base/print.h"
@@ -24,11 +25,15 @@ namespace goshim {
 
 namespace {
 
+// What a thread control block may have behind tcb::footprint()'s, and wild accesses before it.
+constexpr size_t kTpReach = 1 << 20;
+
 // What holds for the children of this process too. Null on success.
 const char* learn() {
   arch::init();
   if (getauxval(AT_PAGESZ) != kPage) return "the kernel's pages are not of 4 KB";
   if (const char* why = tcb::learn()) return why;
+  if (options.tp_trap && !traced_by_debugger()) arch::trap_thread_pointers(tcb::footprint() + kTpReach);
   stack::init();
   sched.started_at = sys::nanotime();
   sched.coarse_now.store(sched.started_at, std::memory_order_relaxed);
@@ -64,6 +69,14 @@ G* adopt_current_thread() {
   g->kind = -1;
   g->stack = {static_cast<char*>(stack_base), stack_size, 0};
   return g;
+}
+
+void tell_decisions() {
+  message("start: at most %d kernel threads run the program's at a time, %s",
+          sched.limit.load(std::memory_order_relaxed),
+          options.max_procs ? "by GOSHIM_MAXPROCS" : "as many as it may use processors");
+  message("start: the thread pointer is set %s", arch::thread_pointer_way());
+  message("start: what computes for long %s", options.preempt ? "is interrupted" : "goes on");
 }
 
 }  // namespace
@@ -112,6 +125,7 @@ const char* runtime_start() {
   // Both numbers and the flag: set_max_procs() writes the one and then reads the flag.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (sched.wanted_procs.load() != sched.limit.load()) procs_apply();  // changed since: set_max_procs()
+  if (options.verbose) tell_decisions();
   preempt_on();
   return nullptr;
 }

@@ -114,17 +114,28 @@ long voluntary_switches(int tid) {
   return -1;
 }
 
-// What a debugger steps through is not preempted, or the step would go on in another kernel thread and never end: for
-// kStepped after each stop. Seen by sysmon, which was stopped, too.
-bool stepped;
+Nanos looked_at;               // when sysmon has last looked at the clock, or meant to; its own
+Nanos stopped_at = -kStepped;  // when it found that a debugger had stopped it; its own
+
+// What a debugger steps through is not preempted for kStepped after each stop, or the step would go on in another
+// kernel thread and never end. sysmon was stopped too.
+bool stepped() {
+  Nanos now = sys::nanotime();
+  if (now - looked_at > kStopped && traced_by_debugger()) {
+    stopped_at = now;
+    arch::stop_traps();  // it would show each of their faults
+  }
+  looked_at = now;
+  return now - stopped_at < kStepped;
+}
 
 void interrupt(M* m) {
-  if (!stepped) inject_preempt(m);
+  if (!stepped()) inject_preempt(m);
 }
 
 void ask_to_give_way(const M* m) {
   G* g = m->curg.load(std::memory_order_acquire);
-  if (g == m->g0 || stepped) return;
+  if (g == m->g0 || stepped()) return;
   tls_of(g)->pending.fetch_or(kPendingPreempt, std::memory_order_seq_cst);
   tally(Counter::preempts_asked);
 }
@@ -359,7 +370,6 @@ void sysmon_main(void* may_have) {
   int idle = 0;
   Pace pace = Pace::Idle;
   Nanos delay = kMinSleep;
-  Nanos stopped_at = -kStepped;
   for (;;) {
     if (idle == 0) delay = kMinSleep;
     else if (idle > kEagerRounds) delay *= 2;
@@ -379,6 +389,7 @@ void sysmon_main(void* may_have) {
         latest = recheck;
       if (GOSHIM_UNLIKELY(options.deadlock) && latest == kForever) latest = dump_if_asleep(now);
       deep_sleep(latest);
+      looked_at = sys::nanotime();
       idle = 0;
       continue;
     }
@@ -388,8 +399,8 @@ void sysmon_main(void* may_have) {
     sys::call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, nullptr);
     now = sys::nanotime();
     sched.coarse_now.store(now, std::memory_order_relaxed);
-    if (now - until > kStopped && traced_by_debugger()) stopped_at = now;
-    stepped = now - stopped_at < kStepped;
+    looked_at = until;
+    stepped();
     bool idle_p = sched.n_idle_p.load(std::memory_order_relaxed) != 0;
     run_late_timers(idle_p ? now - kLate : now, !idle_p);
     if (!idle_p) {

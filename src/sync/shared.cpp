@@ -46,11 +46,10 @@ void shared_init() {
 
 void* robust_list_of(const G* g) { return static_cast<char*>(g->tp) + robust_offset; }
 
-void* shared_swap_in() {
-  void* mine = arch::thread_pointer();
-  arch::set_thread_pointer(getg()->m.load(std::memory_order_relaxed)->own_tcb);
+void shared_swap_in(const G* g) {
+  M* m = g->m.load(std::memory_order_relaxed);
+  arch::set_thread_pointer(m->own_tcb, m->tp_cell);
   register_robust_list();
-  return mine;
 }
 
 // First the place is known to the handler, then the look: a request made in between is seen by one of the two.
@@ -107,8 +106,8 @@ void shared_thread_exit() {
 // A function of its own, as above: the compiler may read the thread pointer early, as nothing it knows of changes it.
 static GOSHIM_NOINLINE void back() { preempt_on(); }
 
-void shared_swap_out(void* mine) {
-  arch::set_thread_pointer(mine);
+void shared_swap_out(const G* g) {
+  arch::set_thread_pointer(g->tp, g->m.load(std::memory_order_relaxed)->tp_cell);
   back();
 }
 

@@ -21,10 +21,10 @@ void* robust_list_of(const G* g);
 // The calling G ends: the robust mutexes that its kernel thread holds for it are its estate.
 void shared_thread_exit();
 
-// Onto the M's TCB, with preemption off, and back, which lets preemption on again. No thread-local variable may be used
-// in between.
-void* shared_swap_in();
-void shared_swap_out(void* mine);
+// The calling G onto the M's TCB, with preemption off, and back, which lets preemption on again. No thread-local
+// variable may be used in between.
+void shared_swap_in(const G* g);
+void shared_swap_out(const G* g);
 
 // A wait as the kernel thread: no handler runs meanwhile, and libc's function knows nothing of cancellation. So it is
 // given a time-out, which the preemption signal's handler moves into the past when the G has something else to do
@@ -44,11 +44,11 @@ int as_kernel_thread(Call call, Keep keep, Drop drop, SharedWait wait = {nullptr
   lock_os_thread();
   region_enter(RegionClass::Long);
   preempt_off();
-  void* mine = shared_swap_in();
+  shared_swap_in(g);
   if (wait.end) shared_wait_begin(g, wait);
   int result = call();
   if (wait.end) shared_wait_end(g);
-  shared_swap_out(mine);
+  shared_swap_out(g);
   region_exit();
   if (drop(result)) unlock_os_thread();
   if (!keep(result)) unlock_os_thread();

@@ -22,9 +22,10 @@ GOSHIM_NOINLINE void handle(int sig, siginfo_t* info, void* context) {
     glibc_handler(sig, info, context);
     return;
   }
-  arch::set_thread_pointer(g->m.load(std::memory_order_relaxed)->own_tcb);
+  M* m = g->m.load(std::memory_order_relaxed);
+  arch::set_thread_pointer(m->own_tcb, m->tp_cell);
   glibc_handler(sig, info, context);
-  arch::set_thread_pointer(interrupted);
+  arch::set_thread_pointer(interrupted, m->tp_cell);
 }
 
 }  // namespace
@@ -36,7 +37,7 @@ void wrap_setxid() {
   glibc_handler = reinterpret_cast<decltype(glibc_handler)>(action.handler);
   action.handler = reinterpret_cast<void*>(handle);
   // Nothing may come between the two changes of the thread pointer. The stack of a G may be too small for the frame.
-  action.mask = ~0UL;
+  action.mask = arch::handler_mask();
   action.flags |= SA_ONSTACK;
   sys::call(SYS_rt_sigaction, kSigSetXid, &action, nullptr, sizeof action.mask);
 }

@@ -423,18 +423,20 @@ GOSHIM_NOINLINE void setxid_enter(SetXid* call) {
   lock_list();  // links what is pending; preemption stays off
   unlock_list();
   // Another one's call may hold libc's lock, and waits for this kernel thread's answer to its signal.
-  uint64_t all_others = ~(UINT64_C(1) << (kSigSetXid - 1));
+  uint64_t all_others = arch::handler_mask() & ~(UINT64_C(1) << (kSigSetXid - 1));
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &all_others, &call->mask, sizeof all_others);
   call->caller = arch::thread_pointer();
   G* g = getg();
-  call->own = g ? g->m.load(std::memory_order_relaxed)->own_tcb : call->caller;
-  arch::set_thread_pointer(call->own);
+  M* m = g ? g->m.load(std::memory_order_relaxed) : nullptr;
+  call->own = m ? m->own_tcb : call->caller;
+  call->cell = m ? m->tp_cell : nullptr;
+  arch::set_thread_pointer(call->own, call->cell);
 }
 
 static GOSHIM_NOINLINE void setxid_left() { preempt_on(); }
 
 GOSHIM_NOINLINE void setxid_leave(SetXid* call) {
-  arch::set_thread_pointer(call->caller);
+  arch::set_thread_pointer(call->caller, call->cell);
   at<int>(call->caller, glibc.errno_at) = at<int>(call->own, glibc.errno_at);
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &call->mask, nullptr, sizeof call->mask);
   setxids.fetch_sub(1, std::memory_order_seq_cst);

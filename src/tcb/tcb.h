@@ -75,6 +75,7 @@ void relink_kernel_thread(void* tp);
 struct SetXid {
   void* caller;
   void* own;
+  arch::TpCell* cell;
   uint64_t mask;
 };
 void setxid_enter(SetXid* call);

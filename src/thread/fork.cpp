@@ -45,6 +45,9 @@ uint64_t set_kernel_mask(uint64_t mask) {
   return before;
 }
 
+// The M that the calling G stays on, by preempt_off() or by a lock.
+M* own_m() { return getg()->m.load(std::memory_order_relaxed); }
+
 void set_timer_slack(long slack) { sys::call(SYS_prctl, PR_SET_TIMERSLACK, slack, 0, 0, 0); }
 
 // A thread control block for a kernel thread of the program's own making, at the top of a mapping.
@@ -64,10 +67,12 @@ void fork_prepare() {
   if (!getg()) return;
   preempt_off();
   region_enter(RegionClass::Long);
+  m_leave_thread_pointer(own_m());
 }
 
 void fork_parent() {
   if (!getg()) return;
+  m_take_thread_pointer(own_m());
   region_exit();
   preempt_on();
 }
@@ -108,17 +113,34 @@ bool fork_child() {
   return true;
 }
 
+void leave_thread_pointer() {
+  NoPreempt guard;
+  if (getg()) m_leave_thread_pointer(own_m());
+}
+
+KnownThreadPointer::KnownThreadPointer() {
+  preempt_off();
+  if (getg()) m_leave_thread_pointer(own_m());
+}
+
+KnownThreadPointer::~KnownThreadPointer() {
+  if (getg()) m_take_thread_pointer(own_m());
+  preempt_on();
+}
+
 bool hide_caller() {
   records_shared();
   if (!getg()) return false;
   preempt_off();
   region_enter(RegionClass::Long);
+  m_leave_thread_pointer(own_m());
   goshim_tls.g = nullptr;
   return true;
 }
 
 void unhide_caller() {
   goshim_tls.g = goshim_tls.owner;
+  m_take_thread_pointer(own_m());
   region_exit();
   preempt_on();
 }
@@ -137,8 +159,9 @@ NativeState::NativeState() : g_(getg()) {
   region_enter(RegionClass::Long);
   // A preemption signal that is on its way when the program is replaced would end the new one: no more are sent, and
   // one that was has come.
-  std::atomic<bool>& sent = g_->m.load(std::memory_order_relaxed)->preempt_sent;
+  std::atomic<bool>& sent = own_m()->preempt_sent;
   while (sent.exchange(true, std::memory_order_seq_cst)) sys::sched_yield();
+  m_leave_thread_pointer(own_m());
   set_timer_slack(sched.timer_slack);
   m_mask_ = set_kernel_mask(g_->sigmask.load(std::memory_order_relaxed));
 }
@@ -146,8 +169,9 @@ NativeState::NativeState() : g_(getg()) {
 NativeState::~NativeState() {
   if (!g_) return;
   set_kernel_mask(m_mask_);
+  m_take_thread_pointer(own_m());
   set_timer_slack(kMTimerSlack);
-  g_->m.load(std::memory_order_relaxed)->preempt_sent.store(false, std::memory_order_seq_cst);
+  own_m()->preempt_sent.store(false, std::memory_order_seq_cst);
   region_exit();
   unlock_os_thread();
 }

@@ -22,6 +22,19 @@ void unhide_caller();
 // In that child: what the kernel holds by thread becomes the G's.
 void become_hidden_caller();
 
+// A child is made that shares the caller's memory and its thread pointer: the kernel is to know it.
+void leave_thread_pointer();
+
+// While it lives the kernel knows the caller's thread pointer (arch.h: T2), and preemption is off: for calls of libc
+// that block all signals for a moment.
+class KnownThreadPointer {
+ public:
+  KnownThreadPointer();
+  ~KnownThreadPointer();
+  KnownThreadPointer(const KnownThreadPointer&) = delete;
+  KnownThreadPointer& operator=(const KnownThreadPointer&) = delete;
+};
+
 // While it lives, what the kernel holds by thread (signal mask, timer slack) is what the calling G's thread would
 // natively have: for calls of libc that make a child or replace the program. A long blocking region on a locked M, in
 // which libc may allocate. Nothing on a foreign thread.

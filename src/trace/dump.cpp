@@ -253,6 +253,7 @@ void dump_start() {
   goshim_debug.switch_middle = arch::goshim_switch_middle;
   goshim_debug.switch_end = arch::goshim_switch_end;
   goshim_debug.tls = reinterpret_cast<char*>(&goshim_tls) - static_cast<char*>(arch::thread_pointer());
+  goshim_debug.traps = arch::trap_map();
   goshim_debug.park_request = park_request_offset();
   dump_signal = options.dump_signal;
   switch (dump_signal) {

@@ -24,6 +24,7 @@ struct DumpMap {
   const char* switch_end;            // arch::goshim_switch_end
   ptrdiff_t tls;                     // goshim_tls in a thread control block, from its thread pointer
   size_t park_request;               // park_request_offset()
+  arch::TrapMap traps;               //
 };
 constexpr char kDumpMagic[8] = "goshim1";
 

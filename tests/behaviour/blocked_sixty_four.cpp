@@ -2,6 +2,7 @@
 // children, name servers, stdio, poll, futexes and sleeps by a system call of their own, System V and POSIX queues,
 // FIFOs) while others make progress, and that all of them come back when released.
 #include "io.h"
+#include "raw.h"
 
 #include <arpa/nameser.h>
 #include <linux/futex.h>
@@ -74,28 +75,6 @@ void stuck(const char* kind, const std::function<void(int)>& block, const std::f
 
 void write_bytes(int fd, int count) {
   for (int i = 0; i < count; i++) CHECK_EQ(write(fd, "x", 1), 1);
-}
-
-long raw(long number, long a, long b, long c, long d) {
-#if defined(__x86_64__)
-  long result;
-  register long r10 asm("r10") = d;
-  register long r8 asm("r8") = 0;
-  asm volatile("syscall"
-               : "=a"(result)
-               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-               : "rcx", "r11", "memory");
-  return result;
-#elif defined(__aarch64__)
-  register long x8 asm("x8") = number;
-  register long x0 asm("x0") = a;
-  register long x1 asm("x1") = b;
-  register long x2 asm("x2") = c;
-  register long x3 asm("x3") = d;
-  register long x4 asm("x4") = 0;
-  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-  return x0;
-#endif
 }
 
 void descriptors() {
@@ -290,15 +269,15 @@ void raw_calls() {
         char byte;
         switch (index % 3) {
           case 0:
-            while (word == 0) raw(SYS_futex, reinterpret_cast<long>(&word), FUTEX_WAIT_PRIVATE, 0, 0);
+            while (word == 0) raw<SYS_futex>(reinterpret_cast<long>(&word), FUTEX_WAIT_PRIVATE, 0, 0);
             break;
-          case 1: CHECK_EQ(raw(SYS_read, pipe.in, reinterpret_cast<long>(&byte), 1, 0), 1); break;
+          case 1: CHECK_EQ(raw<SYS_read>(pipe.in, reinterpret_cast<long>(&byte), 1, 0), 1); break;
           default: CHECK_EQ(syscall(SYS_read, pipe.in, &byte, 1), 1);
         }
       },
       [&] {
         word = 1;
-        raw(SYS_futex, reinterpret_cast<long>(&word), FUTEX_WAKE_PRIVATE, 1000, 0);
+        raw<SYS_futex>(reinterpret_cast<long>(&word), FUTEX_WAKE_PRIVATE, 1000, 0);
         write_bytes(pipe.out, kStuck - (kStuck + 2) / 3);
       });
   pipe.close_both();

@@ -1,0 +1,161 @@
+// x86-64: thread pointers where the kernel does not know of FSGSBASE but the processor has it switched on, as for the
+// guests of some virtual machines (contract: arch/arch.h).
+//
+// Such a kernel takes it that the base is what arch_prctl() has set last. It loads that when it switches to the thread,
+// and never looks what the register has. wrfsbase takes 10 ns there and arch_prctl, with its hypercall, 4 us; a fault
+// takes 16 us, and comes where a kernel thread has slept or lost its processor, and neither was sleeping_syscall().
+//
+// Below the traps lies room for static TLS, which has negative offsets, and above for the thread control block:
+//
+//   [reach: inaccessible][traps: 64 bytes each, inaccessible][reach: inaccessible]
+#include "arch/arch.h"
+
+#include <asm/prctl.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+
+#define GOSHIM_HIDDEN __attribute__((visibility("hidden")))
+
+extern "C" {
+void* goshim_probe_fs_base();
+void goshim_on_trap(int, void*, void*);
+extern const char goshim_no_fs_base[] GOSHIM_HIDDEN;
+// Constant once there is a cell; read by goshim_on_trap.
+GOSHIM_HIDDEN char* goshim_traps;
+GOSHIM_HIDDEN goshim::arch::TpCell* goshim_tp_cells;
+GOSHIM_HIDDEN void (*goshim_fault_handler)(int, void*, void*);
+}
+
+namespace goshim::arch {
+namespace {
+
+std::atomic<size_t> next_cell{0};
+
+uint64_t bit_of(int sig) { return UINT64_C(1) << (sig - 1); }
+
+void tell_kernel(void* base) { syscall(SYS_arch_prctl, ARCH_SET_FS, reinterpret_cast<long>(base)); }
+
+void skip_probe(int, void*, void* uc) {
+  static_cast<ucontext_t*>(uc)->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(goshim_no_fs_base);
+}
+
+constexpr int kUnblock = 1;
+constexpr int kSetMask = 2;
+
+void set_mask(int how, const uint64_t* mask, uint64_t* before) {
+  syscall(SYS_rt_sigprocmask, how, reinterpret_cast<long>(mask), reinterpret_cast<long>(before), sizeof *mask);
+}
+
+// Whether the processor lets user mode at the register: the instruction is undefined if not. The kernel would end a
+// process that blocks that signal, as many do while they make a thread; one that has been sent it finds it pending.
+bool register_is_open() {
+  KernelAction before{};
+  uint64_t signal = bit_of(SIGILL);
+  uint64_t blocked = 0;
+  uint64_t pending = 0;
+  if (syscall(SYS_rt_sigpending, reinterpret_cast<long>(&pending), sizeof pending) != 0 || (pending & signal))
+    return false;
+  if (syscall(SYS_rt_sigaction, SIGILL, 0, reinterpret_cast<long>(&before), sizeof blocked) != 0) return false;
+  if (install_handler(SIGILL, skip_probe, SA_SIGINFO, 0) != 0) return false;
+  set_mask(kUnblock, &signal, &blocked);
+  bool open = goshim_probe_fs_base() != nullptr;
+  set_mask(kSetMask, &blocked, nullptr);
+  syscall(SYS_rt_sigaction, SIGILL, reinterpret_cast<long>(&before), 0, sizeof blocked);
+  return open;
+}
+
+// Whether the kernel puts back what it knows, and nothing else, after a sleep. The register has no thread pointer
+// meanwhile: nothing in here uses one.
+bool kernel_puts_back(void* trap) {
+  void* tp = fs_base();
+  long nap[2] = {0, 1};
+  bool right = true;
+  uint64_t all = ~UINT64_C(0);
+  uint64_t before = 0;
+  set_mask(kSetMask, &all, &before);
+  for (int i = 0; i < 2 && right; i++) {
+    tell_kernel(trap);
+    set_fs_base(tp);
+    syscall(SYS_nanosleep, reinterpret_cast<long>(nap), 0);
+    void* found = fs_base();
+    tell_kernel(tp);
+    right = found == trap || found == tp;
+  }
+  set_mask(kSetMask, &before, nullptr);
+  return right;
+}
+
+}  // namespace
+
+bool trap_thread_pointers(size_t reach) {
+  if (goshim_tp_mode != kTpSystemCall) return false;
+  if (!goshim_traps) {
+    if (!register_is_open()) return false;
+    size_t room = round_up(reach, kPage);
+    auto map = [](size_t size, int protection) {
+      long r =
+          syscall(SYS_mmap, 0, static_cast<long>(size), protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+      return r < 0 && r > -4096 ? nullptr : reinterpret_cast<char*>(r);
+    };
+    char* at = map(2 * room + kTrapsSize, PROT_NONE);
+    char* cells = map(kTrapsSize / kTrap * sizeof(TpCell), PROT_READ | PROT_WRITE);
+    if (!at || !cells || !kernel_puts_back(at + room)) {
+      if (at) syscall(SYS_munmap, reinterpret_cast<long>(at), static_cast<long>(2 * room + kTrapsSize));
+      if (cells) syscall(SYS_munmap, reinterpret_cast<long>(cells), kTrapsSize / kTrap * sizeof(TpCell));
+      return false;
+    }
+    goshim_tp_cells = reinterpret_cast<TpCell*>(cells);
+    goshim_traps = at + room;
+  }
+  goshim_tp_mode = kTpTrapped;
+  return true;
+}
+
+bool have_traps() { return __atomic_load_n(&goshim_tp_mode, __ATOMIC_RELAXED) == kTpTrapped; }
+
+TpCell* take_thread_pointer(TpCell** kept) {
+  if (!have_traps()) return nullptr;
+  if (!*kept) {
+    size_t n = next_cell.fetch_add(1, std::memory_order_relaxed);
+    if (n >= kTrapsSize / kTrap) return nullptr;
+    *kept = &goshim_tp_cells[n];
+  }
+  void* tp = thread_pointer();
+  (*kept)->tp = tp;
+  tell_kernel(goshim_traps + static_cast<size_t>(*kept - goshim_tp_cells) * kTrap);
+  set_fs_base(tp);
+  return *kept;
+}
+
+void leave_thread_pointer() {
+  if (goshim_tp_cells) tell_kernel(thread_pointer());
+}
+
+void stop_traps() {
+  if (have_traps()) __atomic_store_n(&goshim_tp_mode, kTpSystemCall, __ATOMIC_RELAXED);
+}
+
+void forget_cells() { next_cell.store(0, std::memory_order_relaxed); }
+
+const char* thread_pointer_way() {
+  if (have_traps()) return "by an instruction, without the kernel";
+  return goshim_tp_mode == kTpDirect ? "by an instruction" : "by system calls";
+}
+
+TrapMap trap_map() {
+  if (!goshim_tp_cells) return {};
+  return {goshim_traps, kTrapsSize, kTrap, goshim_tp_cells};
+}
+
+uint64_t handler_mask() { return goshim_tp_cells ? ~bit_of(SIGSEGV) : ~UINT64_C(0); }
+
+long install_fault_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask) {
+  if (sig != SIGSEGV || !goshim_tp_cells) return install_handler(sig, fn, flags, mask);
+  goshim_fault_handler = fn;
+  return install_handler(sig, goshim_on_trap, flags | SA_NODEFER, mask & ~bit_of(SIGSEGV));
+}
+
+}  // namespace goshim::arch
