@@ -12,9 +12,16 @@ struct Context {
   void* sp = nullptr;
 };
 
-// Where the thread pointer of a kernel thread is kept while the kernel knows another one: take_thread_pointer().
-struct TpCell {
-  void* tp;
+// What is known of a kernel thread's thread pointer while the kernel may know another one: take_thread_pointer(). Only
+// that kernel thread and its handlers use it; the port's context.S knows the layout.
+struct alignas(64) TpCell {
+  void* tp;                         // the truth
+  void* trap;                       // constant
+  uint32_t known;                   // T4: not 0 while the kernel may know the truth
+  uint32_t changing;                // T4
+  uint64_t switches;                // so many
+  uint64_t switches_at_fault;       // when there was the last fault
+  uintptr_t fault_at, fault_again;  // where that was, and how often in a row
 };
 
 // Saves the caller's flow (callee-saved registers, floating-point control state) into *from and resumes *to with
@@ -50,16 +57,22 @@ const char* thread_pointer_way();
 //       blocked or at another action than install_fault_handler()'s: it would end the process. Hence handler_mask(),
 //       and leave_thread_pointer() around what blocks all signals, forks or execs.
 //   T3  Where there is no cell the kernel knows the truth, at the price of a system call for each change.
+//   T4  So it does for a while on a kernel thread that has had more faults than switches: `known` counts its next
+//       switches. While `known` is 0 the kernel has the trap. Hence who tells the kernel the truth has raised it
+//       before; the switch, which tells it the trap and then lowers it to 0, says so by `changing`, and a fault in a
+//       handler changes nothing then.
 // trap_thread_pointers() decides, once, before there is another kernel thread: accesses may lie up to reach bytes
 // from a thread pointer. True if there will be traps. The other calls do nothing where there are none.
-bool trap_thread_pointers(size_t reach);
+// traced: whether a debugger or tracer looks at this process (in a handler of a signal, too).
+bool trap_thread_pointers(size_t reach, bool (*traced)());
 bool have_traps();
 // The calling kernel thread gets a trap, and its cell is returned: *kept, the one that it had before, or if that is
 // null a new one, which is left there. Null if there are no traps (any more). No signal may come in between.
 TpCell* take_thread_pointer(TpCell** kept);
 // The kernel is told the true one again. From before that on the caller passes null for the cell.
 void leave_thread_pointer();
-// No more: each kernel thread leaves its trap at its next switch (a debugger would stop at each fault).
+// No more: each kernel thread leaves its trap at its next switch or fault. A debugger would stop at each fault; and
+// where a tracer stops a kernel thread at the return from the handler, there would be no end to them.
 void stop_traps();
 // In the child of a fork, where no kernel thread has one: all cells are free.
 void forget_cells();

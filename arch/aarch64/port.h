@@ -35,7 +35,7 @@ struct KernelAction {
 
 // The kernel keeps what user mode has written to tpidr_el0: no traps.
 inline const char* thread_pointer_way() { return "by an instruction"; }
-inline bool trap_thread_pointers(size_t) { return false; }
+inline bool trap_thread_pointers(size_t, bool (*)()) { return false; }
 inline bool have_traps() { return false; }
 inline TpCell* take_thread_pointer(TpCell**) { return nullptr; }
 inline void leave_thread_pointer() {}

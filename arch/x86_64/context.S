@@ -21,9 +21,11 @@
 
         .set    TP_DIRECT, 0            // as in port.h
         .set    TP_TRAPPED, 1
-        .set    TRAPS_SIZE, 32768 * 64
-        .set    TRAP_TO_CELL_SHIFT, 3   // a trap is 64 bytes, a cell 8
-        .set    SI_CODE, 8              // in siginfo_t
+        .set    CELL_TP, 0              // TpCell
+        .set    CELL_TRAP, 8
+        .set    CELL_KNOWN, 16
+        .set    CELL_CHANGING, 20
+        .set    CELL_SWITCHES, 24
 
 // void goshim_switch(Context* from, const Context* to, void* to_tp, std::atomic<uint32_t>* from_busy,
 //                    TpCell* cell)
@@ -70,15 +72,30 @@ goshim_switch_middle:
         jne     5f
         testq   %r8, %r8
         jz      5f
-        movq    %rdx, (%r8)             // before the register: T1
-        jmp     0b
-5:      movq    %rcx, %r12              // r12 is reloaded below; the system call clobbers rcx and r11
+        movq    %rdx, CELL_TP(%r8)      // before the register: T1
+        incq    CELL_SWITCHES(%r8)
+        cmpl    $0, CELL_KNOWN(%r8)
+        je      0b
+        cmpl    $1, CELL_KNOWN(%r8)     // T4
+        je      6f
+        decl    CELL_KNOWN(%r8)
+5:      movq    %rdx, %rsi
+        movq    %rcx, %r12              // reloaded below; the system call clobbers rcx and r11
         movl    $158, %eax              // arch_prctl
         movl    $0x1002, %edi           // ARCH_SET_FS
-        movq    %rdx, %rsi
         syscall
         movq    %r12, %rcx
         jmp     1b
+6:      movl    $1, CELL_CHANGING(%r8)
+        movq    CELL_TRAP(%r8), %rsi
+        movq    %rcx, %r12
+        movl    $158, %eax
+        movl    $0x1002, %edi
+        syscall
+        movq    %r12, %rcx
+        movl    $0, CELL_KNOWN(%r8)
+        movl    $0, CELL_CHANGING(%r8)
+        jmp     0b
 4:      ldmxcsr (%rsp)
         fldcw   4(%rsp)
         jmp     2b
@@ -141,28 +158,6 @@ goshim_no_fs_base:
         retq
         .cfi_endproc
         .size   goshim_probe_fs_base, .-goshim_probe_fs_base
-
-// The handler of SIGSEGV while there are traps: T1. Uses no thread pointer and no stack.
-        .globl  goshim_on_trap
-        .hidden goshim_on_trap
-        .type   goshim_on_trap, @function
-        .p2align 4
-goshim_on_trap:
-        .cfi_startproc
-        rdfsbase %rax
-        subq    goshim_traps(%rip), %rax
-        cmpq    $TRAPS_SIZE, %rax
-        jae     1f
-        movq    goshim_tp_cells(%rip), %rcx
-        shrq    $TRAP_TO_CELL_SHIFT, %rax
-        movq    (%rcx,%rax), %rax
-        wrfsbase %rax
-        cmpl    $0, SI_CODE(%rsi)       // a signal that was sent, not a fault that comes again
-        jle     1f
-        retq
-1:      jmpq    *goshim_fault_handler(%rip)
-        .cfi_endproc
-        .size   goshim_on_trap, .-goshim_on_trap
 
 // long goshim_read_word(const void* word)
         .globl  goshim_read_word

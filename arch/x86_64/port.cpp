@@ -41,8 +41,10 @@ void* thread_pointer() {
 
 void set_thread_pointer(void* tp, TpCell* cell) {
   uint8_t mode = __atomic_load_n(&goshim_tp_mode, __ATOMIC_RELAXED);
-  if (mode == kTpTrapped && cell) cell->tp = tp;  // before the register: T1
-  else if (mode != kTpDirect) {
+  if (mode == kTpTrapped && cell) {
+    cell->tp = tp;  // before the register: T1
+    if (cell->known) syscall(SYS_arch_prctl, ARCH_SET_FS, reinterpret_cast<long>(cell->trap));
+  } else if (mode != kTpDirect) {
     syscall(SYS_arch_prctl, ARCH_SET_FS, reinterpret_cast<long>(tp));
     return;
   }

@@ -21,22 +21,57 @@
 
 extern "C" {
 void* goshim_probe_fs_base();
-void goshim_on_trap(int, void*, void*);
 extern const char goshim_no_fs_base[] GOSHIM_HIDDEN;
-// Constant once there is a cell; read by goshim_on_trap.
 GOSHIM_HIDDEN char* goshim_traps;
-GOSHIM_HIDDEN goshim::arch::TpCell* goshim_tp_cells;
-GOSHIM_HIDDEN void (*goshim_fault_handler)(int, void*, void*);
 }
 
 namespace goshim::arch {
+
+static_assert(offsetof(TpCell, trap) == 8 && offsetof(TpCell, known) == 16 && offsetof(TpCell, changing) == 20 &&
+                  offsetof(TpCell, switches) == 24,
+              "context.S knows these");
+
 namespace {
+
+// Constant once there is a cell.
+TpCell* cells;
+bool (*is_traced)();
+void (*fault_handler)(int, void*, void*);
 
 std::atomic<size_t> next_cell{0};
 
 uint64_t bit_of(int sig) { return UINT64_C(1) << (sig - 1); }
 
 void tell_kernel(void* base) { syscall(SYS_arch_prctl, ARCH_SET_FS, reinterpret_cast<long>(base)); }
+
+// A fault is as dear as so many system calls.
+constexpr uint32_t kPays = 4;
+// After so many faults in a row at one place a look whether a tracer makes them.
+constexpr uintptr_t kMany = 64;
+
+// The handler of SIGSEGV: T1, T4. Uses no thread pointer; nothing but another fault interrupts it.
+void on_trap(int sig, void* info, void* uc) {
+  void* base = fs_base();
+  if (is_trap(base)) {
+    TpCell* cell = &cells[static_cast<size_t>(static_cast<char*>(base) - goshim_traps) / kTrap];
+    uintptr_t pc = pc_of(uc);
+    cell->fault_again = cell->fault_at == pc ? cell->fault_again + 1 : 0;
+    cell->fault_at = pc;
+    if (cell->fault_again % kMany == kMany - 1 && is_traced()) stop_traps();
+    bool few = cell->switches - cell->switches_at_fault < kPays;
+    cell->switches_at_fault = cell->switches;
+    if (!have_traps()) {
+      tell_kernel(cell->tp);
+    } else if (few && !cell->changing) {
+      cell->known = kPays;  // T4
+      tell_kernel(cell->tp);
+    } else {
+      set_fs_base(cell->tp);
+    }
+    if (static_cast<siginfo_t*>(info)->si_code > 0) return;  // else it was sent, and is no fault that comes again
+  }
+  fault_handler(sig, info, uc);
+}
 
 void skip_probe(int, void*, void* uc) {
   static_cast<ucontext_t*>(uc)->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(goshim_no_fs_base);
@@ -90,7 +125,7 @@ bool kernel_puts_back(void* trap) {
 
 }  // namespace
 
-bool trap_thread_pointers(size_t reach) {
+bool trap_thread_pointers(size_t reach, bool (*traced)()) {
   if (goshim_tp_mode != kTpSystemCall) return false;
   if (!goshim_traps) {
     if (!register_is_open()) return false;
@@ -101,13 +136,15 @@ bool trap_thread_pointers(size_t reach) {
       return r < 0 && r > -4096 ? nullptr : reinterpret_cast<char*>(r);
     };
     char* at = map(2 * room + kTrapsSize, PROT_NONE);
-    char* cells = map(kTrapsSize / kTrap * sizeof(TpCell), PROT_READ | PROT_WRITE);
-    if (!at || !cells || !kernel_puts_back(at + room)) {
+    char* room_for_cells = map(kTrapsSize / kTrap * sizeof(TpCell), PROT_READ | PROT_WRITE);
+    if (!at || !room_for_cells || !kernel_puts_back(at + room)) {
       if (at) syscall(SYS_munmap, reinterpret_cast<long>(at), static_cast<long>(2 * room + kTrapsSize));
-      if (cells) syscall(SYS_munmap, reinterpret_cast<long>(cells), kTrapsSize / kTrap * sizeof(TpCell));
+      if (room_for_cells)
+        syscall(SYS_munmap, reinterpret_cast<long>(room_for_cells), kTrapsSize / kTrap * sizeof(TpCell));
       return false;
     }
-    goshim_tp_cells = reinterpret_cast<TpCell*>(cells);
+    cells = reinterpret_cast<TpCell*>(room_for_cells);
+    is_traced = traced;
     goshim_traps = at + room;
   }
   goshim_tp_mode = kTpTrapped;
@@ -121,17 +158,22 @@ TpCell* take_thread_pointer(TpCell** kept) {
   if (!*kept) {
     size_t n = next_cell.fetch_add(1, std::memory_order_relaxed);
     if (n >= kTrapsSize / kTrap) return nullptr;
-    *kept = &goshim_tp_cells[n];
+    *kept = &cells[n];
   }
   void* tp = thread_pointer();
-  (*kept)->tp = tp;
-  tell_kernel(goshim_traps + static_cast<size_t>(*kept - goshim_tp_cells) * kTrap);
+  TpCell* cell = *kept;
+  *cell = {};
+  cell->tp = tp;
+  cell->trap = goshim_traps + static_cast<size_t>(cell - cells) * kTrap;
+  cell->known = 1;
+  tell_kernel(cell->trap);
+  cell->known = 0;
   set_fs_base(tp);
-  return *kept;
+  return cell;
 }
 
 void leave_thread_pointer() {
-  if (goshim_tp_cells) tell_kernel(thread_pointer());
+  if (cells) tell_kernel(thread_pointer());
 }
 
 void stop_traps() {
@@ -146,16 +188,16 @@ const char* thread_pointer_way() {
 }
 
 TrapMap trap_map() {
-  if (!goshim_tp_cells) return {};
-  return {goshim_traps, kTrapsSize, kTrap, goshim_tp_cells};
+  if (!cells) return {};
+  return {goshim_traps, kTrapsSize, kTrap, cells};
 }
 
-uint64_t handler_mask() { return goshim_tp_cells ? ~bit_of(SIGSEGV) : ~UINT64_C(0); }
+uint64_t handler_mask() { return cells ? ~bit_of(SIGSEGV) : ~UINT64_C(0); }
 
 long install_fault_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask) {
-  if (sig != SIGSEGV || !goshim_tp_cells) return install_handler(sig, fn, flags, mask);
-  goshim_fault_handler = fn;
-  return install_handler(sig, goshim_on_trap, flags | SA_NODEFER, mask & ~bit_of(SIGSEGV));
+  if (sig != SIGSEGV || !cells) return install_handler(sig, fn, flags, mask);
+  fault_handler = fn;
+  return install_handler(sig, on_trap, flags | SA_NODEFER, mask & ~bit_of(SIGSEGV));
 }
 
 }  // namespace goshim::arch

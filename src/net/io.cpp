@@ -811,7 +811,11 @@ class InKernel {
   bool counts_;
 };
 
-bool alone(bool loop) { return sched_alone(loop && loops_in_kernel.load(std::memory_order_relaxed) < kMostLoops); }
+bool alone(bool loop, bool may_wake) {
+  return sched_alone(loop && loops_in_kernel.load(std::memory_order_relaxed) < kMostLoops, may_wake);
+}
+
+bool waits(Nanos deadline) { return deadline == kForever || deadline > sys::nanotime(); }
 
 // Several descriptors to be watched. loop: the caller is likely to ask again and again, for all that it does. look()
 // asks the kernel what is ready, block(left) waits there for the given time (null: for ever) and says what became
@@ -828,12 +832,18 @@ long wait_for_ready(bool loop, Nanos deadline, const uint64_t* new_mask, Look lo
   }
   TemporaryMask masked(new_mask);
   if (handlers_ran(mark)) return -EINTR;
-  for (;;) {
-    long r = look();
-    if (r != 0) return r;
-    if (handlers_ran(mark)) return -EINTR;
-    if (deadline != kForever && deadline <= sys::nanotime()) return 0;
-    Waited why = alone(loop) ? Waited::Unable : wait(deadline);
+  for (bool first = true;; first = false) {
+    long r = 0;
+    // Where it would block in the kernel anyway, the look beforehand is a call too many.
+    bool blocks = first && waits(deadline) && alone(loop, false);
+    if (!blocks) {
+      r = look();
+      if (r != 0) return r;
+      if (handlers_ran(mark)) return -EINTR;
+      if (!waits(deadline)) return 0;
+      blocks = alone(loop, true);
+    }
+    Waited why = blocks ? Waited::Unable : wait(deadline);
     if (why == Waited::Unable) {
       InKernel counted(loop);
       timespec left{};
@@ -1012,7 +1022,8 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
       },
       [&](Nanos until) { return count < 0 ? Waited::Unable : watch_wait(watches, count, until); },
       [&](timespec* rest) {
-        sets.restore();
+        if (asked) sets.restore();  // never written to before the kernel has: they may be read-only
+        asked = true;
         return region_syscall(RegionClass::Long, SYS_pselect6, n, word(in), word(out), word(except), word(rest), 0);
       });
   if (r < 0 && r != -EFAULT) sets.restore();  // a failed select leaves them alone
@@ -1056,6 +1067,7 @@ long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const
       },
       [&](Nanos until) { return d ? single.wait(epoll, d, generation, kIn, seen, until) : Waited::Unable; },
       [&](timespec* rest) {
+        if (!d) d = record_of(epoll);
         if (d) record_retire(epoll, d);
         if (!rest) return region_syscall(RegionClass::Long, SYS_epoll_pwait, epoll, word(events), max, -1, 0, 8);
         if (rest->tv_nsec % kMillisecond == 0 && rest->tv_sec < INT32_MAX / 1000) {

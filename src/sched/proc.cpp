@@ -814,7 +814,7 @@ void sched_turn() {
   if (others) yield();
 }
 
-bool sched_alone(bool loop) {
+bool sched_alone(bool loop, bool may_wake) {
   NoPreempt off;
   M* m = current_m();
   P* p = m_p(m);
@@ -828,7 +828,7 @@ bool sched_alone(bool loop) {
   for (int i = 0; i < sched.procs; i++) {
     if (&sched.ps[i] != p && sched.ps[i].status.load(std::memory_order_acquire) == PStatus::Running) return true;  // S5
   }
-  if (sched.n_idle_p.load(std::memory_order_relaxed) == 0) return false;
+  if (!may_wake || sched.n_idle_p.load(std::memory_order_relaxed) == 0) return false;
   wakep();
   return true;
 }

@@ -33,7 +33,9 @@ const char* learn() {
   arch::init();
   if (getauxval(AT_PAGESZ) != kPage) return "the kernel's pages are not of 4 KB";
   if (const char* why = tcb::learn()) return why;
-  if (options.tp_trap && !traced_by_debugger()) arch::trap_thread_pointers(tcb::footprint() + kTpReach);
+  if (options.tp_trap && !traced_by_debugger()) {
+    arch::trap_thread_pointers(tcb::footprint() + kTpReach, traced_by_debugger);
+  }
   stack::init();
   sched.started_at = sys::nanotime();
   sched.coarse_now.store(sched.started_at, std::memory_order_relaxed);

@@ -37,7 +37,8 @@ constexpr Nanos kMaxSleep = 10 * kMillisecond;
 constexpr Nanos kThriftySleep = kMillisecond;  // while ready() leaves wake-ups to sysmon
 constexpr Nanos kBriskSleep = 200 * kMicrosecond;
 constexpr int kEagerRounds = 50;  // idle rounds before the sleep doubles
-constexpr Nanos kSlice = 10 * kMillisecond;
+constexpr Nanos kSlice = 3 * kMillisecond;
+constexpr Nanos kLeftAlone = 10 * kMillisecond;  // a call for which nobody waits
 constexpr Nanos kStopped = 2 * kMillisecond;  // a sleep that lasts so much too long may have been a stop by a debugger
 constexpr Nanos kStepped = 100 * kMillisecond;
 constexpr Nanos kHogSlice = kMillisecond;       // what a G may use up when a timer or I/O made another one ready
@@ -203,8 +204,9 @@ bool poller_is_ours() {
   return poller_waiters.load(std::memory_order_relaxed) != 0 && sched.last_poll.load(std::memory_order_relaxed) != 0;
 }
 
-// How soon to look again: when there is need, for a slice to end, for a short call to become a long one, at once.
-enum class Pace { Idle, Watch, Brisk, Eager };
+// How soon to look again: when there is need, for a slice to end, for a short call to become a long one, once more at
+// once, at once for some time.
+enum class Pace { Idle, Watch, Brisk, Urgent, Eager };
 
 // One round over all Ps; how soon to look again.
 Pace retake(Nanos now) {
@@ -268,7 +270,7 @@ Pace retake(Nanos now) {
       }
       p->region_stale.store(true, std::memory_order_relaxed);
       int others = sched.n_idle_p.load(std::memory_order_relaxed) + sched.n_spinning.load(std::memory_order_relaxed);
-      if (runq_empty(p) && others > 0 && p->seen_syscall_when + kSlice > now) continue;
+      if (runq_empty(p) && others > 0 && p->seen_syscall_when + kLeftAlone > now) continue;
       if (p->status.compare_exchange_strong(status, PStatus::Idle, std::memory_order_acq_rel)) {
         acted++;
         tally(Counter::retakes);
@@ -277,7 +279,7 @@ Pace retake(Nanos now) {
       }
     }
   }
-  if (sched.urgent_size.load(std::memory_order_relaxed)) return hogs ? Pace::Eager : Pace::Brisk;
+  if (sched.urgent_size.load(std::memory_order_relaxed)) return hogs ? Pace::Urgent : Pace::Brisk;
   return acted ? Pace::Eager : behind ? Pace::Brisk : waits ? Pace::Watch : Pace::Idle;
 }
 
@@ -294,7 +296,7 @@ bool all_hogged(Nanos now) {
 
 Nanos longest_sleep(Pace pace) {
   Nanos longest = kMaxSleep;
-  if (pace == Pace::Watch) longest = kSlice / 4;
+  if (pace == Pace::Watch) longest = kSlice / 3;
   if (pace == Pace::Brisk) longest = kBriskSleep;
   bool thrifty = wakes_are_thrifty() || poller_is_ours();
   return thrifty && longest > kThriftySleep ? kThriftySleep : longest;
@@ -372,7 +374,7 @@ void sysmon_main(void* may_have) {
   Nanos delay = kMinSleep;
   for (;;) {
     if (idle == 0) delay = kMinSleep;
-    else if (idle > kEagerRounds) delay *= 2;
+    else if (idle > kEagerRounds && pace != Pace::Urgent) delay *= 2;
     if (Nanos longest = longest_sleep(pace); delay > longest) delay = longest;
     Nanos now = sys::nanotime();
     if (own_table) fetch();
@@ -393,7 +395,7 @@ void sysmon_main(void* may_have) {
       idle = 0;
       continue;
     }
-    Nanos until = now + delay;
+    Nanos until = now + (pace == Pace::Urgent ? kMinSleep : delay);
     if (timer < until) until = timer > now + kMinSleep ? timer : now + kMinSleep;
     timespec ts{until / kSecond, until % kSecond};
     sys::call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, nullptr);
@@ -413,7 +415,7 @@ void sysmon_main(void* may_have) {
     self->urgent = true;
     pace = retake(now);
     if (pace == Pace::Eager) idle = 0;
-    else idle++;
+    else if (pace != Pace::Urgent) idle++;
     page_look(now);
   }
 }
