@@ -152,7 +152,8 @@ extern "C" void goshim_call_on_stack(void* top, void (*fn)(void*), void* arg);
 // rt_sigaction(2) for a handler of the runtime: the kernel's structure, with the port's own way back from a handler.
 // fn is SIG_DFL, SIG_IGN or a handler of three arguments. Returns what the kernel returns.
 long install_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask);
-// The same for the runtime's handler of a fault: one function for all. It does not see the faults of T1.
+// The same for the runtime's handler of a fault: one function for all, with nothing in mask beyond handler_mask(). It
+// does not see the faults of T1.
 long install_fault_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask);
 // All signals that may be blocked while code of the runtime runs.
 uint64_t handler_mask();

@@ -457,9 +457,8 @@ int create_for_thread(sigevent* event, Create create, Delete remove) {
 
 GOSHIM_EXPORT int timer_create(clockid_t clock, sigevent* event, timer_t* timer) noexcept {
   clock = kernel_clock(clock);
-  if (event &&
-      event->sigev_notify == SIGEV_THREAD) {  // the first one makes a thread of libc's, with all signals blocked
-    NativeState native;
+  if (event && event->sigev_notify == SIGEV_THREAD) {
+    NativeState native;  // the first one makes a thread of libc's, with all signals blocked
     return REAL(timer_create)(clock, event, timer);
   }
   if (!event || event->sigev_notify != SIGEV_THREAD_ID) return REAL(timer_create)(clock, event, timer);

@@ -17,6 +17,16 @@
         .cfi_restore \register
         .endm
 
+        // arch_prctl(ARCH_SET_FS, base). In the second half of a switch: r12 is reloaded at its end.
+        .macro  tell_kernel base
+        movq    \base, %rsi
+        movq    %rcx, %r12              // the system call clobbers rcx and r11
+        movl    $158, %eax
+        movl    $0x1002, %edi
+        syscall
+        movq    %r12, %rcx
+        .endm
+
         .text
 
         .set    TP_DIRECT, 0            // as in port.h
@@ -79,20 +89,10 @@ goshim_switch_middle:
         cmpl    $1, CELL_KNOWN(%r8)     // T4
         je      6f
         decl    CELL_KNOWN(%r8)
-5:      movq    %rdx, %rsi
-        movq    %rcx, %r12              // reloaded below; the system call clobbers rcx and r11
-        movl    $158, %eax              // arch_prctl
-        movl    $0x1002, %edi           // ARCH_SET_FS
-        syscall
-        movq    %r12, %rcx
+5:      tell_kernel %rdx
         jmp     1b
 6:      movl    $1, CELL_CHANGING(%r8)
-        movq    CELL_TRAP(%r8), %rsi
-        movq    %rcx, %r12
-        movl    $158, %eax
-        movl    $0x1002, %edi
-        syscall
-        movq    %r12, %rcx
+        tell_kernel CELL_TRAP(%r8)
         movl    $0, CELL_KNOWN(%r8)
         movl    $0, CELL_CHANGING(%r8)
         jmp     0b

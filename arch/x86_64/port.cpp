@@ -1,5 +1,4 @@
 // x86-64: thread pointer, new contexts, kernel threads (contract: arch/arch.h).
-#include <asm/prctl.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
@@ -37,18 +36,6 @@ void* thread_pointer() {
   void* tp;
   asm("movq %%fs:0, %0" : "=r"(tp));  // the TCB's first word is its own address (ABI)
   return tp;
-}
-
-void set_thread_pointer(void* tp, TpCell* cell) {
-  uint8_t mode = __atomic_load_n(&goshim_tp_mode, __ATOMIC_RELAXED);
-  if (mode == kTpTrapped && cell) {
-    cell->tp = tp;  // before the register: T1
-    if (cell->known) syscall(SYS_arch_prctl, ARCH_SET_FS, reinterpret_cast<long>(cell->trap));
-  } else if (mode != kTpDirect) {
-    syscall(SYS_arch_prctl, ARCH_SET_FS, reinterpret_cast<long>(tp));
-    return;
-  }
-  asm volatile("wrfsbase %0" : : "r"(tp) : "memory");
 }
 
 void make_context(Context* c, void* top, void (*entry)(void*), void* arg) {

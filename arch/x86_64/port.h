@@ -4,7 +4,7 @@
 #include "base/base.h"
 
 // How the FS base is written. Set before there is another kernel thread; later only from kTpTrapped to kTpSystemCall,
-// by anyone. The values, and the sizes below, are known to context.S.
+// by anyone. context.S knows the values.
 inline constexpr uint8_t kTpDirect = 0;      // by an instruction: the kernel keeps what user mode sets
 inline constexpr uint8_t kTpTrapped = 1;     // by an instruction, on kernel threads that have a cell: arch.h
 inline constexpr uint8_t kTpSystemCall = 2;  // by arch_prctl

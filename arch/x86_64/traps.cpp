@@ -1,9 +1,10 @@
 // x86-64: thread pointers where the kernel does not know of FSGSBASE but the processor has it switched on, as for the
 // guests of some virtual machines (contract: arch/arch.h).
 //
-// Such a kernel takes it that the base is what arch_prctl() has set last. It loads that when it switches to the thread,
-// and never looks what the register has. wrfsbase takes 10 ns there and arch_prctl, with its hypercall, 4 us; a fault
-// takes 16 us, and comes where a kernel thread has slept or lost its processor, and neither was sleeping_syscall().
+// Such a kernel takes it that the base is what arch_prctl() has set last. It loads that when it switches to the
+// thread, and never looks what the register has. wrfsbase takes 10 ns there and arch_prctl, with its hypercall, 4 us;
+// a fault takes 16 us, and comes where a kernel thread has lost its processor, or has slept outside sleep_begins()
+// and sleep_ends().
 //
 // Below the traps lies room for static TLS, which has negative offsets, and above for the thread control block:
 //
@@ -17,12 +18,10 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 
-#define GOSHIM_HIDDEN __attribute__((visibility("hidden")))
-
 extern "C" {
 void* goshim_probe_fs_base();
-extern const char goshim_no_fs_base[] GOSHIM_HIDDEN;
-GOSHIM_HIDDEN char* goshim_traps;
+extern const char goshim_no_fs_base[] __attribute__((visibility("hidden")));
+__attribute__((visibility("hidden"))) char* goshim_traps;
 }
 
 namespace goshim::arch {
@@ -125,28 +124,36 @@ bool kernel_puts_back(void* trap) {
 
 }  // namespace
 
-bool trap_thread_pointers(size_t reach, bool (*traced)()) {
-  if (goshim_tp_mode != kTpSystemCall) return false;
-  if (!goshim_traps) {
-    if (!register_is_open()) return false;
-    size_t room = round_up(reach, kPage);
-    auto map = [](size_t size, int protection) {
-      long r =
-          syscall(SYS_mmap, 0, static_cast<long>(size), protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
-      return r < 0 && r > -4096 ? nullptr : reinterpret_cast<char*>(r);
-    };
-    char* at = map(2 * room + kTrapsSize, PROT_NONE);
-    char* room_for_cells = map(kTrapsSize / kTrap * sizeof(TpCell), PROT_READ | PROT_WRITE);
-    if (!at || !room_for_cells || !kernel_puts_back(at + room)) {
-      if (at) syscall(SYS_munmap, reinterpret_cast<long>(at), static_cast<long>(2 * room + kTrapsSize));
-      if (room_for_cells)
-        syscall(SYS_munmap, reinterpret_cast<long>(room_for_cells), kTrapsSize / kTrap * sizeof(TpCell));
-      return false;
-    }
-    cells = reinterpret_cast<TpCell*>(room_for_cells);
-    is_traced = traced;
-    goshim_traps = at + room;
+void set_thread_pointer(void* tp, TpCell* cell) {
+  if (cell && have_traps()) {
+    cell->tp = tp;  // before the register: T1
+    if (cell->known) tell_kernel(cell->trap);
+  } else if (goshim_tp_mode != kTpDirect) {
+    tell_kernel(tp);
+    return;
   }
+  set_fs_base(tp);
+}
+
+bool trap_thread_pointers(size_t reach, bool (*traced)()) {
+  if (goshim_tp_mode != kTpSystemCall || !register_is_open()) return false;
+  auto map = [](size_t size, int protection) {
+    long r = syscall(SYS_mmap, 0, static_cast<long>(size), protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    return r < 0 && r > -4096 ? nullptr : reinterpret_cast<char*>(r);
+  };
+  constexpr size_t kCellsSize = kTrapsSize / kTrap * sizeof(TpCell);
+  size_t room = round_up(reach, kPage);
+  size_t size = 2 * room + kTrapsSize;
+  char* at = map(size, PROT_NONE);
+  char* room_for_cells = map(kCellsSize, PROT_READ | PROT_WRITE);
+  if (!at || !room_for_cells || !kernel_puts_back(at + room)) {
+    if (at) syscall(SYS_munmap, reinterpret_cast<long>(at), static_cast<long>(size));
+    if (room_for_cells) syscall(SYS_munmap, reinterpret_cast<long>(room_for_cells), kCellsSize);
+    return false;
+  }
+  cells = reinterpret_cast<TpCell*>(room_for_cells);
+  is_traced = traced;
+  goshim_traps = at + room;
   goshim_tp_mode = kTpTrapped;
   return true;
 }
@@ -197,7 +204,7 @@ uint64_t handler_mask() { return cells ? ~bit_of(SIGSEGV) : ~UINT64_C(0); }
 long install_fault_handler(int sig, void (*fn)(int, void*, void*), unsigned long flags, uint64_t mask) {
   if (sig != SIGSEGV || !cells) return install_handler(sig, fn, flags, mask);
   fault_handler = fn;
-  return install_handler(sig, on_trap, flags | SA_NODEFER, mask & ~bit_of(SIGSEGV));
+  return install_handler(sig, on_trap, flags | SA_NODEFER, mask);
 }
 
 }  // namespace goshim::arch

@@ -1009,24 +1009,26 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
   Watch watches[kMostWatched];
   int count = sets.watches(watches, kMostWatched);
   bool asked = false;
+  bool written = false;  // by the kernel; they may be read-only as long as it fails
   long r = wait_for_ready(
       count != 1, deadline, mask,
       [&] {
-        if (asked) sets.restore();
+        if (written) sets.restore();
         if (count >= 0 && !watch_look(watches, count)) count = -1;
         timespec none{};
         long ready = glance(SYS_pselect6, n, in, out, except, &none, nullptr);
         if (ready == -EBADF && asked) ready = sets.closed_meanwhile();
         asked = true;
+        written = written || ready == 0;
         return ready;
       },
       [&](Nanos until) { return count < 0 ? Waited::Unable : watch_wait(watches, count, until); },
       [&](timespec* rest) {
-        if (asked) sets.restore();  // never written to before the kernel has: they may be read-only
+        if (written) sets.restore();
         asked = true;
         return region_syscall(RegionClass::Long, SYS_pselect6, n, word(in), word(out), word(except), word(rest), 0);
       });
-  if (r < 0 && r != -EFAULT) sets.restore();  // a failed select leaves them alone
+  if (r < 0 && r != -EFAULT && written) sets.restore();  // a failed select leaves them alone
   write_back(left, deadline);
   return r;
 }

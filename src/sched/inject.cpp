@@ -22,7 +22,6 @@
 
 #include <cstring>
 
-#include "base/file.h"
 #include "base/host.h"
 #include "base/print.h"
 #include "sched/internal.h"
@@ -147,13 +146,6 @@ class RegionPause {
   uint32_t depth_;
 };
 
-// A request that comes so late may be one from before a debugger stopped the process, and steps through this G now
-// (stepped() in sched/sysmon.cpp).
-bool stopped_since(Nanos when) {
-  constexpr Nanos kLate = 2 * kMillisecond;
-  return sys::nanotime() - when > kLate && traced_by_debugger();
-}
-
 M* m_of_kernel_thread(int tid) {
   M* m = sched.all_ms.load(std::memory_order_acquire);
   while (m && m->tid != tid) m = m->all_link;
@@ -250,7 +242,8 @@ void inject_requests(void* uc) {
     uintptr_t sp = arch::sp_of(uc);
     if (sp >= low && sp - low < kRoom) return;
     if (in_libc(pc) && !m->preempt_force.load(std::memory_order_relaxed)) return;
-    if (stopped_since(m->preempt_last.load(std::memory_order_relaxed))) return;
+    // From before a debugger stopped the process, which may step through this G now (stepped() in sysmon.cpp).
+    if (stopped_since(m->preempt_last.load(std::memory_order_relaxed), sys::nanotime())) return;
   }
   inject(uc, g, nullptr, nullptr);
 }

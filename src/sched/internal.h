@@ -158,7 +158,7 @@ void proc_after_fork_child();
 void template_thread_start();
 // Makes an M for p. Never fails for the caller: what the kernel refuses is tried again later.
 void newm(P* p, bool spinning);
-// The calling M sets its thread pointer itself from here on, where the port can (arch.h: T1 to T3); or the kernel knows
+// The calling M sets its thread pointer itself from here on, where the port can (arch.h: T1 to T4); or the kernel knows
 // it, as code needs that blocks all signals or forks. Preemption off, or the G locked to its M.
 void m_take_thread_pointer(M* m);
 void m_leave_thread_pointer(M* m);
@@ -174,6 +174,8 @@ void chaos_start();
 
 // ---- sysmon.cpp ----
 void sysmon_start();
+// Whether so much time has passed that a debugger, of which there is one, may have stopped the process meanwhile.
+bool stopped_since(Nanos when, Nanos now);
 bool kernel_thread_sleeps(int tasks, int tid);  // in the kernel, as far as one can see; tasks: /proc/self/task, open
 void sysmon_wake();
 void sysmon_after_fork_child();

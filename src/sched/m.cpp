@@ -106,9 +106,8 @@ class AllBlocked {
   uint64_t before_ = 0;
 };
 
-void thread_setup(M* m, char* mapping) {
+void thread_setup(char* mapping) {
   inject_init_thread(mapping + kGuard, kAltStack);
-  if (m) m_take_thread_pointer(m);
   sys::call(SYS_prctl, PR_SET_TIMERSLACK, kMTimerSlack, 0, 0, 0);
 }
 
@@ -116,7 +115,8 @@ void m_main(void* arg) {
   auto* m = static_cast<M*>(arg);
   tcb::begin_kernel_thread();
   m->tid = tcb::tid(m->own_tcb);
-  thread_setup(m, m->stack);
+  thread_setup(m->stack);
+  m_take_thread_pointer(m);
   P* p = m->next_p;
   m->next_p = nullptr;
   if (p) {
@@ -169,7 +169,7 @@ void helper_main(void* arg) {
   HelperStart start = *static_cast<HelperStart*>(arg);
   tcb::begin_kernel_thread();
   getg()->m.load(std::memory_order_relaxed)->tid = tcb::tid(arch::thread_pointer());
-  thread_setup(nullptr, start.mapping);
+  thread_setup(start.mapping);
   start.fn(start.arg);
   for (;;) sys::call(SYS_exit, 0);
 }
@@ -251,7 +251,8 @@ M* m_adopt_current() {
   arch::make_context(
       &m->g0->ctx, g0_top(m->stack), [](void* arg) { schedule_loop(static_cast<M*>(arg)); }, m);
   sched.timer_slack = sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
-  thread_setup(m, m->stack);
+  thread_setup(m->stack);
+  m_take_thread_pointer(m);
   return m;
 }
 

@@ -39,11 +39,10 @@ constexpr Nanos kBriskSleep = 200 * kMicrosecond;
 constexpr int kEagerRounds = 50;  // idle rounds before the sleep doubles
 constexpr Nanos kSlice = 3 * kMillisecond;
 constexpr Nanos kLeftAlone = 10 * kMillisecond;  // a call for which nobody waits
-constexpr Nanos kStopped = 2 * kMillisecond;  // a sleep that lasts so much too long may have been a stop by a debugger
-constexpr Nanos kStepped = 100 * kMillisecond;
-constexpr Nanos kHogSlice = kMillisecond;       // what a G may use up when a timer or I/O made another one ready
-constexpr Nanos kHogLeast = 50 * kMicrosecond;  // and the least it is left
-constexpr Nanos kLate = 200 * kMicrosecond;     // a timer that an idle P's M should have run by now
+constexpr Nanos kStepped = 100 * kMillisecond;   // after a stop by a debugger nothing is preempted for so long
+constexpr Nanos kHogSlice = kMillisecond;        // what a G may use up when a timer or I/O made another one ready
+constexpr Nanos kHogLeast = 50 * kMicrosecond;   // and the least it is left
+constexpr Nanos kLate = 200 * kMicrosecond;      // a timer that an idle P's M should have run by now
 constexpr Nanos kSleeper = 100 * kMillisecond;  // for so long a G once found asleep in an unknown call is not preempted
 constexpr Nanos kAwakeAfterWake = 10 * kMillisecond;
 
@@ -120,14 +119,17 @@ Nanos stopped_at = -kStepped;  // when it found that a debugger had stopped it; 
 
 // What a debugger steps through is not preempted for kStepped after each stop, or the step would go on in another
 // kernel thread and never end. sysmon was stopped too.
-bool stepped() {
-  Nanos now = sys::nanotime();
-  if (now - looked_at > kStopped && traced_by_debugger()) {
+void watch_for_debugger(Nanos now) {
+  if (stopped_since(looked_at, now)) {
     stopped_at = now;
     arch::stop_traps();  // it would show each of their faults
   }
   looked_at = now;
-  return now - stopped_at < kStepped;
+}
+
+bool stepped() {
+  watch_for_debugger(sys::nanotime());
+  return looked_at - stopped_at < kStepped;
 }
 
 void interrupt(M* m) {
@@ -402,7 +404,7 @@ void sysmon_main(void* may_have) {
     now = sys::nanotime();
     sched.coarse_now.store(now, std::memory_order_relaxed);
     looked_at = until;
-    stepped();
+    watch_for_debugger(now);
     bool idle_p = sched.n_idle_p.load(std::memory_order_relaxed) != 0;
     run_late_timers(idle_p ? now - kLate : now, !idle_p);
     if (!idle_p) {
@@ -421,6 +423,11 @@ void sysmon_main(void* may_have) {
 }
 
 }  // namespace
+
+bool stopped_since(Nanos when, Nanos now) {
+  constexpr Nanos kStopped = 2 * kMillisecond;
+  return now - when > kStopped && traced_by_debugger();
+}
 
 bool kernel_thread_sleeps(int tasks, int tid) {
   char text[256] = {};

@@ -118,13 +118,15 @@ void leave_thread_pointer() {
   if (getg()) m_leave_thread_pointer(own_m());
 }
 
-KnownThreadPointer::KnownThreadPointer() {
+KnownThreadPointer::KnownThreadPointer() : on_g_(getg() != nullptr) {
+  if (!on_g_) return;
   preempt_off();
-  if (getg()) m_leave_thread_pointer(own_m());
+  m_leave_thread_pointer(own_m());
 }
 
 KnownThreadPointer::~KnownThreadPointer() {
-  if (getg()) m_take_thread_pointer(own_m());
+  if (!on_g_) return;
+  m_take_thread_pointer(own_m());
   preempt_on();
 }
 

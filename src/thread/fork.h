@@ -22,17 +22,21 @@ void unhide_caller();
 // In that child: what the kernel holds by thread becomes the G's.
 void become_hidden_caller();
 
-// A child is made that shares the caller's memory and its thread pointer: the kernel is to know it.
+// A child is made that shares the caller's memory and its thread pointer: the kernel is to know it, on this M from now
+// on.
 void leave_thread_pointer();
 
-// While it lives the kernel knows the caller's thread pointer (arch.h: T2), and preemption is off: for calls of libc
-// that block all signals for a moment.
+// While it lives the kernel knows the calling G's thread pointer (arch.h: T2), and preemption is off: for calls of libc
+// that block all signals for a moment. Nothing on a foreign thread, whose handlers may jump out.
 class KnownThreadPointer {
  public:
   KnownThreadPointer();
   ~KnownThreadPointer();
   KnownThreadPointer(const KnownThreadPointer&) = delete;
   KnownThreadPointer& operator=(const KnownThreadPointer&) = delete;
+
+ private:
+  bool on_g_;
 };
 
 // While it lives, what the kernel holds by thread (signal mask, timer slack) is what the calling G's thread would

@@ -172,7 +172,7 @@ void tell_kernel(int sig, const Action& a) {
   bool function = is_function(a.handler);
   bool watched = function || a.handler == as_pointer(SIG_DFL);
   uint64_t bit = signal_bit(sig);
-  if (((bit & kFaults) && function) || ((bit & kWatched) && watched) || (sig == SIGSEGV && arch::have_traps())) {
+  if (((bit & kFaults) && function) || ((bit & kWatched) && watched) || !(arch::handler_mask() & bit)) {
     arch::install_fault_handler(sig, on_fault, SA_SIGINFO | SA_ONSTACK | SA_RESTART, arch::handler_mask());
   } else if (function || ((bit & kByCaller) && watched)) {
     // Who blocks SIGPIPE must not die of it: the default action is taken by the runtime.

@@ -170,5 +170,6 @@ int main() {
   for (pthread_t t : threads) CHECK_OK(pthread_join(t, nullptr));
   check_own(1000, pthread_self());
   CHECK(handled > 0);
+  CHECK(sent_seen > 0);
   return 0;
 }
