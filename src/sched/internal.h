@@ -61,6 +61,9 @@ struct Sched {
   // Copies for the fast paths, written under lock, read without (relaxed; the idle protocol makes that safe: S2 and S3
   // have fences, or the lock is taken and the true number read).
   std::atomic<uint32_t> runq_size{0};
+  // Since when a G that came back from the kernel without a P has waited in runq while nobody took from there; 0: none
+  // does. Written under the lock (relaxed), and a hint to who keeps its P at the end of a region.
+  std::atomic<Nanos> returned_since{0};
   std::atomic<uint32_t> urgent_size{0};
   // Written under lock, seq_cst: S1 and S6 in proc.cpp. Read relaxed behind a fence, or as a hint.
   alignas(kCacheLine) std::atomic<int> n_idle_p{0};

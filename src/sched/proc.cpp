@@ -34,7 +34,8 @@
 // Invariants of P ownership:
 //   P1  a P with status Running belongs to exactly one M, whose m->p it is.
 //   P2  a P with status Syscall is linked to the M that entered the region by old_p only; whoever wins the CAS from
-//       Syscall owns it. The M may win it back at region exit; that the P was elsewhere meanwhile does not matter.
+//       Syscall owns it: sysmon, who readies a G (wakep), who comes back from the kernel (p_of_blocked). The M may win
+//       it back at region exit; that the P was elsewhere meanwhile, or is another M's in a region, does not matter.
 //   P3  sysmon takes a P with status Running only from an M asleep in a call that goshim does not know, by the protocol
 //       in sysmon.cpp; m_p() is the M's side of it.
 //   P4  an M that lost its P runs its G "P-less" until the G meets the scheduler: ready() then uses the global queue,
@@ -87,10 +88,15 @@ constexpr uint64_t kIdBatch = 64;
 constexpr int kStealRounds = 4;
 constexpr Nanos kRunnextPause = 3 * kMicrosecond;  // for which a thief leaves a running P's runnext alone
 constexpr int kMostRefusals = 4;                   // vain looks at nothing but runnexts
+constexpr Nanos kShortCall = 3 * kMicrosecond;     // what is in the kernel for longer has probably gone to sleep there
+constexpr Nanos kReturnedWait = 50 * kMicrosecond;  // a G back from the kernel, for a P that others keep
 constexpr Nanos kPollFresh = 100 * kMicrosecond;
 constexpr uint32_t kFutilePolls = 4;
 constexpr Nanos kRecheck = kSecond;   // between looks at what Gs have waited for for long
 constexpr uint32_t kFutileWakes = 8;  // wake-ups in vain before ready() becomes thrifty with them
+// An M that is out of work again so soon after it was woken could have slept on: the waker's own P would have done that
+// in less time than the wake-up took.
+constexpr Nanos kWorthOfWake = 20 * kMicrosecond;
 constexpr uint32_t kThriftyEvery = 1024;
 
 uint64_t next_random(P* p) {
@@ -220,6 +226,8 @@ G* global_get(P* p, uint32_t max) {
     moved++;
   }
   sched.runq_size.store(sched.runq.size, std::memory_order_relaxed);
+  if (sched.returned_since.load(std::memory_order_relaxed) != 0)
+    sched.returned_since.store(sched.runq.size ? sys::nanotime() : 0, std::memory_order_relaxed);
   return g;
 }
 
@@ -292,8 +300,14 @@ void m_wake(M* m) {
   sys::futex_wake(&m->park_word, 1);
 }
 
+void note_awake(M* m) {
+  m->awake_since = sys::nanotime();
+  m->stole_next = false;
+}
+
 void m_sleep(M* m) {
   while (m->park_word.load(std::memory_order_acquire) != 0) sys::futex_wait(&m->park_word, 1);
+  note_awake(m);
   if (m->next_p) {
     P* p = m->next_p;
     m->next_p = nullptr;
@@ -313,19 +327,36 @@ void stopm(M* m) {
 
 // -- locked Gs --
 
+// P is the caller's and on no list: to the M that is locked to g, which is runnable and on no queue.
+void give_to_locked_m(P* p, G* g) {
+  M* owner = g->locked_m;
+  owner->next_p = p;
+  m_wake(owner);
+}
+
 // The M of a locked G waits here, without a P, until somebody who found that G runnable hands his P over.
 void stop_locked_m(M* m) {
   // park_word was set before the G could be found (park_switch, yield): nothing is lost in between.
-  if (m_p(m)) handoffp(releasep(m));
+  if (P* p = m_p(m)) {
+    bool inherit;
+    // If another locked G is next, an M that looked into the queue would only pass the P on.
+    G* next = sched.urgent_size.load(std::memory_order_relaxed) == 0 ? local_get(p, &inherit) : nullptr;
+    if (next && next->locked_m) {
+      releasep(m);
+      give_to_locked_m(p, next);
+    } else {
+      if (next) put_next(p, next);
+      releasep(m);
+      handoffp(p);
+    }
+  }
   m_sleep(m);
 }
 
 // Found a runnable G that is locked to another M: give it our P.
 void start_locked_m(M* m, G* g) {
-  M* owner = g->locked_m;
   P* p = releasep(m);
-  owner->next_p = p;
-  m_wake(owner);
+  give_to_locked_m(p, g);
   stopm(m);
 }
 
@@ -490,6 +521,16 @@ bool retire(P* p, M* m) {
   return true;
 }
 
+// m has run out of work. Was it worth the wake-up?
+void note_worth_of_wake(M* m) {
+  if (sys::nanotime() - m->awake_since < kWorthOfWake) {
+    sched.n_futile.fetch_add(1, std::memory_order_relaxed);
+    tally(nullptr, Counter::futile_wakes);
+  } else if (!m->stole_next) {  // one of a pair that works in turns is no sign of work for two
+    sched.n_futile.store(0, std::memory_order_relaxed);
+  }
+}
+
 // Blocks until there is a G to run. Called with a P, returns with a P (perhaps another).
 G* find_runnable(M* m) {
   for (int refusals = 0;;) {
@@ -539,8 +580,7 @@ G* find_runnable(M* m) {
     if (was_spinning) {
       m->spinning = false;
       sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
-      sched.n_futile.fetch_add(1, std::memory_order_relaxed);
-      tally(nullptr, Counter::futile_wakes);
+      note_worth_of_wake(m);
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) ||
@@ -575,6 +615,7 @@ G* find_runnable(M* m) {
       if (first < until) until = first;
       PollerEvents events;
       poller_wait(until, &events);
+      note_awake(m);
       sched.poll_until.store(0, std::memory_order_seq_cst);
       sched.last_poll.store(sys::nanotime(), std::memory_order_seq_cst);
       P* got = idle_p_for(m);
@@ -599,18 +640,15 @@ G* find_runnable(M* m) {
 
 void reset_spinning(M* m) {
   m->spinning = false;
-  // One of a pair that works in turns, whose M the kernel had descheduled, is no sign of work for two.
-  if (!m->stole_next) sched.n_futile.store(0, std::memory_order_relaxed);
-  m->stole_next = false;
   sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
   wakep();  // S1: the chain
 }
 
 // The wake-up of ready(). Waking a core costs more than a hundred hand-overs, and where Gs work in turns (a lock, a
-// pair) the woken M finds nothing. So after some futile wake-ups in a row only one in a thousand is done, and the
-// others are left to sysmon, which then looks every millisecond. This bends S2 (its barrier would be half of a
-// hand-over's cost), and is safe because the caller's P is running: the G will run there at the latest when the slice
-// ends.
+// pair) the woken M finds nothing, and where they meet often (a barrier) too little. So after some futile wake-ups in a
+// row only one in a thousand is done, and the others are left to sysmon, which then looks every millisecond, and to who
+// takes his P into a long call. This bends S2 (its barrier would be half of a hand-over's cost), and is safe because the
+// caller's P is running: the G will run there at the latest when the slice ends.
 void wake_for_ready(P* p) {
   if (sched.limit.load(std::memory_order_relaxed) == 1) return;  // it is ours; who raises the limit wakes
   if (sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes &&
@@ -814,14 +852,17 @@ void sched_turn() {
   if (others) yield();
 }
 
+// Whether p's M would find a G without a look at other Ps.
+static bool others_queue(const P* p) {
+  return !runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) != 0 ||
+         sched.urgent_size.load(std::memory_order_relaxed) != 0;
+}
+
 bool sched_alone(bool loop, bool may_wake) {
   NoPreempt off;
   M* m = current_m();
   P* p = m_p(m);
-  if (!p || !runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) != 0 ||
-      sched.urgent_size.load(std::memory_order_relaxed) != 0) {
-    return false;
-  }
+  if (!p || others_queue(p)) return false;
   if (poller_waiters.load(std::memory_order_relaxed) == 0 && earliest_timer() == kForever) return true;
   if (!loop) return false;
   if (sched.last_poll.load(std::memory_order_relaxed) == 0) return true;  // an M does all that
@@ -901,10 +942,27 @@ static void make_runnable(P* p, G* g) {
   g->status.store(GStatus::Runnable, std::memory_order_release);
 }
 
+// A G that only one kernel thread may run, which has to be woken in any case, gets an idle P for it. False if there is
+// none.
+GOSHIM_COLD static bool start_locked(G* g) {
+  P* p;
+  {
+    LockGuard guard(sched.lock);
+    p = pidle_get();
+  }
+  if (!p) return false;
+  sysmon_poke();  // S6
+  tally(Counter::wakes);
+  give_to_locked_m(p, g);
+  return true;
+}
+
 void ready(G* g) {
   G* self = getg();
   P* p = self ? m_p(self->m.load(std::memory_order_relaxed)) : nullptr;
   make_runnable(p, g);
+  if (GOSHIM_UNLIKELY(g->locked_m != nullptr) && sched.n_idle_p.load(std::memory_order_relaxed) != 0 && start_locked(g))
+    return;
   if (GOSHIM_LIKELY(p != nullptr)) {
     put_next(p, g);
     wake_for_ready(p);
@@ -937,6 +995,10 @@ void ready_many(G** gs, int n) {
     LockGuard guard(sched.lock);
     for (int i = 0; i < n; i++) global_put(gs[i]);
   }
+  if (GOSHIM_LIKELY(p != nullptr)) {
+    wake_for_ready(p);
+    return;
+  }
   std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
   wakep();
 }
@@ -947,6 +1009,10 @@ void yield() {
   if (GOSHIM_UNLIKELY(g->region_depth != 0)) return;  // it has no P that others could use
   M* m = g->m.load(std::memory_order_relaxed);
   P* p = m_p(m);
+  if (GOSHIM_UNLIKELY(g->locked_m != nullptr) && p && !others_queue(p)) {
+    region_syscall(RegionClass::Short, SYS_sched_yield);
+    return;
+  }
   if (GOSHIM_UNLIKELY(p == nullptr || g->locked_m != nullptr)) {
     sched_preempted(StopReason::Yield);
     return;
@@ -1051,11 +1117,68 @@ void region_enter(RegionClass c) {
       p->syscalltick.store(p->syscalltick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
       p->region_long.store(c == RegionClass::Long, std::memory_order_relaxed);
       p->region_stale.store(false, std::memory_order_relaxed);
+      bool wait_behind = c == RegionClass::Long && !runq_empty(p);
       p->status.store(PStatus::Syscall, std::memory_order_release);  // P2: from here on anybody's
       sysmon_poke();
+      if (GOSHIM_UNLIKELY(wait_behind)) pay_owed_wake();
     }
   }
   preempt_on();
+}
+
+// For an M that comes back from the kernel and finds every P taken: one whose M is in the kernel for longer than a short
+// call takes, or null. Sleeping until a P is handed over would cost more than the pause.
+static P* p_of_blocked() {
+  constexpr int kMostLooks = 4;
+  struct {
+    P* p;
+    uint32_t tick;
+  } seen[kMostLooks];
+  int n = 0;
+  int procs = sched.procs.load(std::memory_order_acquire);
+  auto pos = static_cast<int>(arch::cycles() % static_cast<uint64_t>(procs));
+  auto take = [](P* p) {
+    PStatus in_region = PStatus::Syscall;
+    if (!p->status.compare_exchange_strong(in_region, PStatus::Idle, std::memory_order_acq_rel)) return false;
+    tally(Counter::retakes);
+    timeline(Event::Retake, static_cast<uint64_t>(p->id));
+    return true;
+  };
+  for (int i = 0; i < procs && n < kMostLooks; i++, pos = pos + 1 == procs ? 0 : pos + 1) {
+    P* p = &sched.ps[pos];
+    if (p->status.load(std::memory_order_relaxed) != PStatus::Syscall) continue;
+    uint32_t tick = p->syscalltick.load(std::memory_order_relaxed);
+    if (p->region_long.load(std::memory_order_relaxed) || p->region_stale.load(std::memory_order_relaxed)) {
+      if (take(p)) return p;
+    } else {
+      seen[n++] = {p, tick};
+    }
+  }
+  if (n == 0) return nullptr;
+  for (Nanos end = sys::nanotime() + kShortCall; sys::nanotime() < end;) arch::pause();
+  for (int i = 0; i < n; i++) {
+    P* p = seen[i].p;
+    if (p->status.load(std::memory_order_relaxed) != PStatus::Syscall) continue;
+    if (p->syscalltick.load(std::memory_order_relaxed) == seen[i].tick && take(p)) return p;
+  }
+  return nullptr;
+}
+
+// Where all Gs spend their time in short and long calls, nobody would look at the queue before a slice is over.
+static bool returned_wait(const G* g) {
+  Nanos since = sched.returned_since.load(std::memory_order_relaxed);
+  return !g->locked_m && since != 0 && sys::nanotime() - since > kReturnedWait;
+}
+
+// The running G has come to a P for which others wait: it goes behind them. Preemption off.
+static void queue_up(G* g, M* m) {
+  timeline(Event::Stop, StopReason::Yield);
+  g->status.store(GStatus::Runnable, std::memory_order_release);
+  {
+    LockGuard guard(sched.lock);
+    global_put(g);
+  }
+  switch_to_g0(g, m);
 }
 
 // The outermost region ends: a P, or the queue. Preemption off.
@@ -1070,16 +1193,27 @@ static void region_leave(G* g) {
     tally(p, Counter::calls_ended);
     g->status.store(GStatus::Running, std::memory_order_relaxed);
     timeline(Event::RegionExit);
+    if (GOSHIM_UNLIKELY(sched.returned_since.load(std::memory_order_relaxed) != 0) && returned_wait(g)) queue_up(g, m);
     return;
   }
   tally(nullptr, Counter::calls_ended);
   if (g->locked_m) m->park_word.store(1, std::memory_order_relaxed);
+  if (sched.n_idle_p.load(std::memory_order_relaxed) == 0 && (p = p_of_blocked())) {
+    if (g->locked_m) m->park_word.store(0, std::memory_order_relaxed);
+    acquirep(m, p);
+    g->status.store(GStatus::Running, std::memory_order_relaxed);
+    timeline(Event::RegionExit);
+    if (!g->locked_m && others_queue(p)) queue_up(g, m);
+    return;
+  }
   {
     LockGuard guard(sched.lock);
     p = pidle_get();
     if (!p) {
       g->status.store(GStatus::Runnable, std::memory_order_release);
       global_put(g);
+      if (sched.returned_since.load(std::memory_order_relaxed) == 0)
+        sched.returned_since.store(sys::nanotime(), std::memory_order_relaxed);
     }
   }
   if (p) {
@@ -1526,7 +1660,10 @@ void g_release(G* g) {
   }
   g->status.store(GStatus::Dead, std::memory_order_release);
   if (recycle) dead_put(g);
-  if (m->ends) switch_to_g0(g, m);
+  if (m->ends) {
+    timeline_block(m, g, nullptr);
+    switch_to_g0(g, m);
+  }
   leave();
   fatal("g_exit: a dead G was resumed");
 }

@@ -290,7 +290,8 @@ struct alignas(kCacheLine) M {
   P* next_p = nullptr;      // P handed to a sleeping or new M; written before park_word is
   P* old_p = nullptr;       // P given up at region entry; itself
   bool spinning = false;    // looking for work without having any; itself, or who wakes it
-  bool stole_next = false;  // what it found last was a runnext; itself
+  bool stole_next = false;  // it has found a runnext since then; itself
+  Nanos awake_since = 0;    // when it woke last; itself
   // 0 running or to be woken, 1 asleep. Set to 1 by the M (relaxed) before it is on a list, under whose lock its waker
   // finds it; to 0 with release, read with acquire: next_p and spinning come before.
   std::atomic<uint32_t> park_word{0};

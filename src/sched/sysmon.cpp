@@ -195,9 +195,17 @@ bool retake_unknown(P* p, M* m) {
   return true;
 }
 
+bool queued() {
+  return sched.runq_size.load(std::memory_order_relaxed) || sched.urgent_size.load(std::memory_order_relaxed);
+}
+
+// Whether an M looks for work, or would be woken for it.
+bool others_look() {
+  return sched.n_idle_p.load(std::memory_order_relaxed) + sched.n_spinning.load(std::memory_order_relaxed) != 0;
+}
+
 bool others_wait(P* p) {
-  return !runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) ||
-         sched.urgent_size.load(std::memory_order_relaxed) || sched.surplus.load(std::memory_order_relaxed) ||
+  return !runq_empty(p) || queued() || sched.surplus.load(std::memory_order_relaxed) ||
          p->timers.first.load(std::memory_order_relaxed) <= sys::nanotime();
 }
 
@@ -267,12 +275,14 @@ Pace retake(Nanos now) {
         p->seen_syscalltick = tick;
         p->seen_syscall_when = now;
         // Short calls in a row would escape for ever from a sysmon that looks every 10 ms, and Gs wait behind them.
-        if (!runq_empty(p)) behind = true;
+        if (!runq_empty(p) || queued()) behind = true;
         continue;
       }
       p->region_stale.store(true, std::memory_order_relaxed);
-      int others = sched.n_idle_p.load(std::memory_order_relaxed) + sched.n_spinning.load(std::memory_order_relaxed);
-      if (runq_empty(p) && others > 0 && p->seen_syscall_when + kLeftAlone > now) continue;
+      // Where nothing waits it is left there: who needs a P takes one whose call is known to be long (wakep,
+      // region_leave). But somebody has to block in the poller.
+      bool waits_for_it = !runq_empty(p) || (!others_look() && (queued() || poller_is_ours()));
+      if (!waits_for_it && p->seen_syscall_when + kLeftAlone > now) continue;
       if (p->status.compare_exchange_strong(status, PStatus::Idle, std::memory_order_acq_rel)) {
         acted++;
         tally(Counter::retakes);

@@ -133,7 +133,8 @@ int change_self(uint32_t which, const Values& v) {
     return static_cast<int>(-r);
   }
   Values now;
-  read_values(0, which, &now);
+  if (which == kPolicy) copy_values(which, v, &now);  // the others are cut to what the kernel has
+  else read_values(0, which, &now);
   if (ident->locks & which) unlock_os_thread();
   ident->locks |= which;
   NoPreempt off;

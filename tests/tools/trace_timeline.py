@@ -62,6 +62,15 @@ static void *yielder(void *times) {
 
 static void *nothing(void *arg) { return arg; }
 
+// Such a thread has a kernel thread of its own, which ends with it.
+static void *bound(void *cpu) {
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(sched_getcpu(), &cpus);
+  if (pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus)) abort();
+  return cpu;
+}
+
 static void *waiter(void *gate) {
   pthread_mutex_lock(gate);
   pthread_mutex_unlock(gate);
@@ -109,6 +118,12 @@ int main(int argc, char **argv) {
     long n = atol(argv[2]);
     start(&t[0], yielder, (void *)n);
     start(&t[1], yielder, (void *)n);
+    pthread_join(t[0], NULL);
+    pthread_join(t[1], NULL);
+  }
+  if (!strcmp(argv[1], "bound")) {
+    start(&t[0], bound, NULL);
+    start(&t[1], bound, NULL);
     pthread_join(t[0], NULL);
     pthread_join(t[1], NULL);
   }
@@ -299,6 +314,11 @@ class Timeline(unittest.TestCase):
             if procs == 1:
                 self.assertGreater(len(yields), 39000)
             os.unlink(self.out)
+
+    def test_threads_bound_to_processors_end(self):
+        _, trace = self.trace("bound")
+        self.check_consistent(trace)
+        self.assertEqual(len([e for e in trace.all_slices() if e["args"]["until"] == "ends"]), 2)
 
     def test_small_file_keeps_what_came_last(self):
         told, trace = self.trace("yields", "300000", options=("--size", "256k", "--keep-raw"), procs=1)
