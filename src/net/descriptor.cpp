@@ -115,6 +115,7 @@ void forget(Descriptor* d) {
   d->registered.store(0, std::memory_order_relaxed);
   d->drained.store(0, std::memory_order_relaxed);
   d->ended.store(0, std::memory_order_relaxed);
+  d->lonely.store(0, std::memory_order_relaxed);
   d->private_since.store(0, std::memory_order_relaxed);
   d->dupped.store(0, std::memory_order_relaxed);
   d->status_epoch.store(0, std::memory_order_relaxed);
@@ -706,7 +707,7 @@ Waited watch_wait(Watch* watches, int n, Nanos deadline) {
     if (same && enlist(w.fd, w.d) < 0) why = Waited::Unable;
     else if (!same || w.d->edges[kIn].load(std::memory_order_relaxed) != w.seen[kIn] ||
              w.d->edges[kOut].load(std::memory_order_relaxed) != w.seen[kOut])
-      why = Waited::Event;
+      why = Waited::Changed;
     if (why != Waited::TimedOut) break;
     w.d->watching.push(&w.node);
   }

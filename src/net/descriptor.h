@@ -110,6 +110,8 @@ struct alignas(kCacheLine) Descriptor {
   std::atomic<uint32_t> drained{0};  // N5; anyone (relaxed)
   // Set at the first RDHUP, HUP, ERR or PRI: from then on a short read says nothing. lock; read without (relaxed).
   std::atomic<uint32_t> ended{0};
+  // Waits in a row that would have been cheaper in the kernel, see LonelyWait in io.cpp; who waits (relaxed).
+  std::atomic<int> lonely{0};
   // share_epoch when this process made it, 0 if it came from elsewhere: while equal, nobody else has the description.
   // Relaxed, as dupped: the thread that shares it or makes a second number does so before others can know of that.
   std::atomic<uint32_t> private_since{0};

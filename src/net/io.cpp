@@ -79,6 +79,55 @@ bool would_go(int fd, Direction direction) {
   return poll_now(fd, direction == kIn ? POLLIN | POLLRDHUP : POLLOUT) != 0;
 }
 
+// Where a few threads each answer a client of their own, which answers at once, a wait in the poller is dear: the P runs
+// out of work, its M sleeps in the poller, wakes, and finds that very thread. As soon as that is the rule with a
+// descriptor, reads block in the kernel instead, as natively, and the P is anybody's meanwhile. It ends when somebody
+// took it and kept it, or when a client takes its time. Not between the threads of one process, where the M need not
+// sleep at all.
+class LonelyWait {
+ public:
+  // Whether the wait is to block in the kernel.
+  static bool blocks(int fd, Descriptor* d) {
+    if (GOSHIM_LIKELY(d->lonely.load(std::memory_order_relaxed) < kRule)) return false;
+    if (in_kernel.load(std::memory_order_relaxed) >= max_procs() || !sched_alone(true, true)) return false;
+    record_retire(fd, d);
+    return true;
+  }
+
+  explicit LonelyWait(Descriptor* d) : d_(d), since_(sys::nanotime()), queued_(getg()->region_queued) {}
+  // It was a wait in the poller, for what has come in.
+  void parked() {
+    if (d_->peer.load(std::memory_order_relaxed) != 0) return;
+    count(sched_slept(since_, kShort) ? 1 : -1);
+  }
+  // It is one in the kernel.
+  void begins() { in_kernel.fetch_add(1, std::memory_order_relaxed); }
+  void ends() {
+    in_kernel.fetch_sub(1, std::memory_order_relaxed);
+    const G* g = getg();
+    if (GOSHIM_UNLIKELY(!g)) return;  // a handler has forked, and this is the child
+    if (g->region_queued != queued_) count(-kRule);
+    else count(sys::nanotime() - since_ > kLong ? -kMost : 1);
+  }
+
+ private:
+  static constexpr int kRule = 16;
+  static constexpr int kMost = 4 * kRule;
+  static constexpr Nanos kShort = kMillisecond;
+  static constexpr Nanos kLong = 2 * kMillisecond;
+  void count(int more) {
+    int now = d_->lonely.load(std::memory_order_relaxed) + more;
+    d_->lonely.store(now < 0 ? 0 : now > kMost ? kMost : now, std::memory_order_relaxed);
+  }
+
+  static std::atomic<int> in_kernel;  // relaxed: a rule of thumb
+
+  Descriptor* d_;
+  Nanos since_;
+  uint32_t queued_;
+};
+std::atomic<int> LonelyWait::in_kernel{0};
+
 // One call that may wait for fd: where it stands.
 class Waiting {
  public:
@@ -126,6 +175,7 @@ class Waiting {
       return true;
     }
     if (d_->status.load(std::memory_order_relaxed) & kNonblocking) return true;
+    if (direction_ == kIn && !single_.held() && !partial_ && LonelyWait::blocks(fd_, d_)) return lonely_ = true;
     if (direction_ == kIn && drained()) return false;
     if (traits & kAsks) return would_go(fd_, direction_);
     *mode = Mode::Try;
@@ -178,8 +228,11 @@ class Waiting {
       if (limit) deadline_ = sys::nanotime() + limit;
     }
     if (interrupted(r)) return false;
+    LonelyWait lonely(d_);
     switch (single_.wait(fd_, d_, generation_, direction_, seen_, deadline_)) {
       case Waited::Event:
+        if (direction_ == kIn) lonely.parked();
+        return true;
       case Waited::Changed:
       case Waited::Stale:
       case Waited::Moved: return true;
@@ -213,8 +266,17 @@ class Waiting {
       test_cancel();
       HandlerMark mark = handler_mark();
       uint32_t requests = getg()->requests;
-      long r = GOSHIM_UNLIKELY(may_stop()) ? region_on_terminal(nr, fd_, a, b, c, d, e)
-                                           : region_syscall(RegionClass::Short, nr, fd_, a, b, c, d, e);
+      long r;
+      if (GOSHIM_UNLIKELY(lonely_)) {
+        LonelyWait wait(d_);
+        wait.begins();
+        r = region_syscall(RegionClass::Long, nr, fd_, a, b, c, d, e);
+        wait.ends();
+      } else if (GOSHIM_UNLIKELY(may_stop())) {
+        r = region_on_terminal(nr, fd_, a, b, c, d, e);
+      } else {
+        r = region_syscall(RegionClass::Short, nr, fd_, a, b, c, d, e);
+      }
       cut_short_ = getg() && getg()->requests != requests && !handlers_ran(mark_);
       if (GOSHIM_LIKELY(r != -EINTR)) return r;
       OnHandler rule = direction_ == kIn ? OnHandler::RestartIn : OnHandler::RestartOut;
@@ -353,6 +415,7 @@ class Waiting {
   bool cut_short_ = false;
   bool located_ = false;  // generation_ is known
   bool native_ = false;   // from now on in the kernel
+  bool lonely_ = false;   // this time: see LonelyWait
   bool timed_ = false;    // deadline_ is set
   HandlerMark mark_;
   Nanos deadline_ = kForever;
@@ -815,13 +878,16 @@ bool alone(bool loop, bool may_wake) {
   return sched_alone(loop && loops_in_kernel.load(std::memory_order_relaxed) < kMostLoops, may_wake);
 }
 
+bool never_lonely() { return false; }
+
 bool waits(Nanos deadline) { return deadline == kForever || deadline > sys::nanotime(); }
 
 // Several descriptors to be watched. loop: the caller is likely to ask again and again, for all that it does. look()
 // asks the kernel what is ready, block(left) waits there for the given time (null: for ever) and says what became
-// ready; wait() parks.
-template <typename Look, typename Wait, typename Block>
-long wait_for_ready(bool loop, Nanos deadline, const uint64_t* new_mask, Look look, Wait wait, Block block) {
+// ready; wait() parks. lonely() says whether it need not.
+template <typename Look, typename Wait, typename Block, typename Lonely>
+long wait_for_ready(bool loop, Nanos deadline, const uint64_t* new_mask, Look look, Wait wait, Block block,
+                    Lonely lonely) {
   enter();
   sched_turn();
   HandlerMark mark = handler_mark();
@@ -835,7 +901,7 @@ long wait_for_ready(bool loop, Nanos deadline, const uint64_t* new_mask, Look lo
   for (bool first = true;; first = false) {
     long r = 0;
     // Where it would block in the kernel anyway, the look beforehand is a call too many.
-    bool blocks = first && waits(deadline) && alone(loop, false);
+    bool blocks = first && waits(deadline) && (alone(loop, false) || lonely());
     if (!blocks) {
       r = look();
       if (r != 0) return r;
@@ -894,6 +960,8 @@ long io_poll(pollfd* fds, nfds_t n, timespec* left, const uint64_t* mask) {
   bool asked = left && left->tv_sec == 0 && left->tv_nsec == 0;
   auto count = static_cast<int>(n);
   Watch watches[kMostWatched];
+  Descriptor* one = nullptr;  // if it is a wait for input of one descriptor, of which we know
+  if (can && n == 1 && (fds[0].events & POLLIN) && !(fds[0].events & POLLOUT)) one = record_find(fds[0].fd);
   long r = wait_for_ready(
       n > 1, deadline, mask,
       [&]() -> long {
@@ -913,11 +981,22 @@ long io_poll(pollfd* fds, nfds_t n, timespec* left, const uint64_t* mask) {
       },
       [&](Nanos until) {
         // What woke us is not the answer: the event may have been fetched from the kernel before we asked it last.
-        return can ? watch_wait(watches, count, until) : Waited::Unable;
+        if (!can) return Waited::Unable;
+        if (!one) return watch_wait(watches, count, until);
+        LonelyWait lonely(one);
+        Waited why = watch_wait(watches, count, until);
+        if (why == Waited::Event) lonely.parked();
+        return why;
       },
       [&](timespec* rest) {
-        return region_syscall(RegionClass::Long, SYS_ppoll, word(fds), word(n), word(rest), 0, 8);
-      });
+        if (!one) return region_syscall(RegionClass::Long, SYS_ppoll, word(fds), word(n), word(rest), 0, 8);
+        LonelyWait lonely(one);
+        lonely.begins();
+        long ready = region_syscall(RegionClass::Long, SYS_ppoll, word(fds), word(n), word(rest), 0, 8);
+        lonely.ends();
+        return ready;
+      },
+      [&] { return one && LonelyWait::blocks(fds[0].fd, one); });
   write_back(left, deadline);
   return r;
 }
@@ -1003,7 +1082,8 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
         [](Nanos) { return Waited::Unable; },
         [&](timespec* rest) {
           return region_syscall(RegionClass::Long, SYS_pselect6, n, word(in), word(out), word(except), word(rest), 0);
-        });
+        },
+        never_lonely);
   }
   sets.save();
   Watch watches[kMostWatched];
@@ -1027,7 +1107,8 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
         if (written) sets.restore();
         asked = true;
         return region_syscall(RegionClass::Long, SYS_pselect6, n, word(in), word(out), word(except), word(rest), 0);
-      });
+      },
+      never_lonely);
   if (r < 0 && r != -EFAULT && written) sets.restore();  // a failed select leaves them alone
   write_back(left, deadline);
   return r;
@@ -1081,7 +1162,8 @@ long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const
         long ms =
             rest->tv_sec < INT32_MAX / 1000 ? rest->tv_sec * 1000 + (rest->tv_nsec + 999999) / kMillisecond : INT32_MAX;
         return region_syscall(RegionClass::Long, SYS_epoll_pwait, epoll, word(events), max, ms, 0, 8);
-      });
+      },
+      never_lonely);
   for (int left : {single.take_kept(), kept}) {
     if (left >= 0) record_leave(left);
   }

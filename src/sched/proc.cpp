@@ -858,20 +858,37 @@ static bool others_queue(const P* p) {
          sched.urgent_size.load(std::memory_order_relaxed) != 0;
 }
 
-bool sched_alone(bool loop, bool may_wake) {
+// What wakep() would take: an idle P, or one of a call that lasts.
+static bool can_wake() {
+  if (sched.n_idle_p.load(std::memory_order_relaxed) != 0) return true;
+  for (int i = 0; i < sched.procs; i++) {
+    const P& p = sched.ps[i];
+    if (p.status.load(std::memory_order_relaxed) == PStatus::Syscall && p.region_long.load(std::memory_order_relaxed))
+      return true;
+  }
+  return false;
+}
+
+bool sched_alone(bool one_of_few, bool may_wake) {
   NoPreempt off;
   M* m = current_m();
   P* p = m_p(m);
   if (!p || others_queue(p)) return false;
   if (poller_waiters.load(std::memory_order_relaxed) == 0 && earliest_timer() == kForever) return true;
-  if (!loop) return false;
+  if (!one_of_few) return false;
   if (sched.last_poll.load(std::memory_order_relaxed) == 0) return true;  // an M does all that
   for (int i = 0; i < sched.procs; i++) {
     if (&sched.ps[i] != p && sched.ps[i].status.load(std::memory_order_acquire) == PStatus::Running) return true;  // S5
   }
-  if (!may_wake || sched.n_idle_p.load(std::memory_order_relaxed) == 0) return false;
+  if (!may_wake || !can_wake()) return false;
   wakep();
   return true;
+}
+
+bool sched_slept(Nanos since, Nanos within) {
+  NoPreempt off;
+  Nanos after = current_m()->awake_since - since;
+  return after > 0 && after < within;
 }
 
 // -- park and ready --
@@ -1210,6 +1227,7 @@ static void region_leave(G* g) {
     LockGuard guard(sched.lock);
     p = pidle_get();
     if (!p) {
+      g->region_queued++;
       g->status.store(GStatus::Runnable, std::memory_order_release);
       global_put(g);
       if (sched.returned_since.load(std::memory_order_relaxed) == 0)
