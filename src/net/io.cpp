@@ -79,6 +79,11 @@ bool would_go(int fd, Direction direction) {
   return poll_now(fd, direction == kIn ? POLLIN | POLLRDHUP : POLLOUT) != 0;
 }
 
+// Event loops that block in the kernel at this moment. Each costs a kernel thread, as natively; more of them park.
+constexpr int kMostLoops = 16;
+std::atomic<int> loops_in_kernel{0};   // relaxed, as the next: a rule of thumb
+std::atomic<int> lonely_in_kernel{0};  // the same of lonely waits
+
 // Where a few threads each answer a client of their own, which answers at once, a wait in the poller is dear: the P runs
 // out of work, its M sleeps in the poller, wakes, and finds that very thread. As soon as that is the rule with a
 // descriptor, reads block in the kernel instead, as natively, and the P is anybody's meanwhile. It ends when somebody
@@ -89,23 +94,30 @@ class LonelyWait {
   // Whether the wait is to block in the kernel.
   static bool blocks(int fd, Descriptor* d) {
     if (GOSHIM_LIKELY(d->lonely.load(std::memory_order_relaxed) < kRule)) return false;
-    if (in_kernel.load(std::memory_order_relaxed) >= max_procs() || !sched_alone(true, true)) return false;
+    if (lonely_in_kernel.load(std::memory_order_relaxed) >= max_procs() || !sched_alone(true, true)) return false;
     record_retire(fd, d);
     return true;
   }
 
-  explicit LonelyWait(Descriptor* d) : d_(d), since_(sys::nanotime()), queued_(getg()->region_queued) {}
+  explicit LonelyWait(Descriptor* d) : d_(d) {
+    if (d_->peer.load(std::memory_order_relaxed) == 0) since_ = sys::nanotime();
+  }
   // It was a wait in the poller, for what has come in.
   void parked() {
-    if (d_->peer.load(std::memory_order_relaxed) != 0) return;
-    count(sched_slept(since_, kShort) ? 1 : -1);
+    if (since_ != 0) count(sched_slept(since_, kShort) ? 1 : -1);
   }
   // It is one in the kernel.
-  void begins() { in_kernel.fetch_add(1, std::memory_order_relaxed); }
+  void begins() {
+    G* g = getg();
+    queued_ = g->region_queued;
+    if (!g->lonely) lonely_in_kernel.fetch_add(1, std::memory_order_relaxed);
+    g->lonely = true;  // also after a handler has jumped out of the wait
+  }
   void ends() {
-    in_kernel.fetch_sub(1, std::memory_order_relaxed);
-    const G* g = getg();
+    G* g = getg();
     if (GOSHIM_UNLIKELY(!g)) return;  // a handler has forked, and this is the child
+    g->lonely = false;
+    lonely_in_kernel.fetch_sub(1, std::memory_order_relaxed);
     if (g->region_queued != queued_) count(-kRule);
     else count(sys::nanotime() - since_ > kLong ? -kMost : 1);
   }
@@ -120,14 +132,10 @@ class LonelyWait {
     d_->lonely.store(now < 0 ? 0 : now > kMost ? kMost : now, std::memory_order_relaxed);
   }
 
-  static std::atomic<int> in_kernel;  // relaxed: a rule of thumb
-
   Descriptor* d_;
-  Nanos since_;
-  uint32_t queued_;
+  Nanos since_ = 0;
+  uint32_t queued_ = 0;
 };
-std::atomic<int> LonelyWait::in_kernel{0};
-
 // One call that may wait for fd: where it stands.
 class Waiting {
  public:
@@ -855,10 +863,6 @@ class TemporaryMask {
   bool in_;
 };
 
-// Event loops that block in the kernel at this moment. Each costs a kernel thread, as natively; more of them park.
-constexpr int kMostLoops = 16;
-std::atomic<int> loops_in_kernel{0};  // relaxed: a rule of thumb
-
 class InKernel {
  public:
   explicit InKernel(bool loop) : counts_(loop) {
@@ -1168,6 +1172,12 @@ long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const
     if (left >= 0) record_leave(left);
   }
   return r;
+}
+
+void io_after_fork_child() {
+  loops_in_kernel.store(0, std::memory_order_relaxed);
+  lonely_in_kernel.store(0, std::memory_order_relaxed);
+  for_each_g([](G* g, void*) { g->lonely = false; }, nullptr);
 }
 
 }  // namespace goshim

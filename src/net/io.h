@@ -39,4 +39,7 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
 // timeout: kForever for none, 0 only looks.
 long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const uint64_t* mask);
 
+// In the child of a fork, where nothing waits.
+void io_after_fork_child();
+
 }  // namespace goshim

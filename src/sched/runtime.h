@@ -134,6 +134,7 @@ struct alignas(kCacheLine) G {
 
   // -- blocking regions; owned by the G --
   uint32_t region_depth = 0;
+  bool lonely = false;         // it counts as one that blocks in the kernel: LonelyWait in net/io.cpp
   uint32_t region_queued = 0;  // how often it had to queue for a P at a region's end; itself
 
   // Its kernel thread, which it is locked to, has a table of descriptors of its own (unshare): the poller knows nothing

@@ -24,6 +24,7 @@
 
 #include "base/host.h"
 #include "net/descriptor.h"
+#include "net/io.h"
 #include "net/poller.h"
 #include "park/park.h"
 #include "sched/internal.h"
@@ -94,6 +95,7 @@ bool fork_child() {
   poller_after_fork_child();
   page_after_fork_child();
   records_after_fork_child();
+  io_after_fork_child();
   signal_after_fork_child(g);
   ident_after_fork_child();
   foreigners.store(nullptr, std::memory_order_relaxed);
