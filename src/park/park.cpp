@@ -53,13 +53,14 @@ struct Waiter {
 
 struct alignas(32) Bucket {
   Lock lock;
-  Waiter* keys;      // lock
-  uint64_t tickets;  // lock: handed out so far
+  Waiter* keys = nullptr;  // lock
+  uint64_t tickets = 0;    // lock: handed out so far
 };
 
 constexpr int kBucketBits = 15;
-// In zeroed memory that the kernel provides page by page when a bucket is first used.
-alignas(kPage) Bucket buckets[1 << kBucketBits];
+// In zeroed memory that the kernel provides page by page when a bucket is first used. constinit: an initialiser that
+// runs would touch all of it in every program, and reset locks that threads of other libraries' constructors use.
+alignas(kPage) constinit Bucket buckets[1 << kBucketBits];
 
 Bucket* bucket_of(const void* key) {
   return &buckets[reinterpret_cast<uintptr_t>(key) * 0x9e3779b97f4a7c15UL >> (64 - kBucketBits)];

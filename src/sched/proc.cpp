@@ -1366,10 +1366,10 @@ namespace {
 
 // Each written once, under kind_lock, before n_kinds counts it (release; acquire).
 struct Kind {
-  std::atomic<size_t> size;
-  size_t guard;
+  std::atomic<size_t> size{0};
+  size_t guard = 0;
 };
-Kind kinds[kStackKinds];
+constinit Kind kinds[kStackKinds];
 std::atomic<int> n_kinds{0};
 Lock kind_lock;
 Slab<G> g_slab;

@@ -23,7 +23,7 @@
 #include "thread/life.h"
 #include "trace/page.h"
 
-goshim::DumpMap goshim_debug;
+constinit goshim::DumpMap goshim_debug{};
 
 namespace goshim {
 

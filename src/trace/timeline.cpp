@@ -31,18 +31,18 @@ constexpr Nanos kMeasure = 20 * kMicrosecond;
 constexpr Nanos kSync = 100 * kMillisecond;
 
 // Constant after timeline_start(), but for the atomic ones.
-struct {
-  Header* header;
-  Name* names;
-  char* segments;
-  uint64_t n_segments;
-  uint64_t rush;  // kRush and kSync in cycles
-  uint64_t sync;
+constinit struct {
+  Header* header = nullptr;
+  Name* names = nullptr;
+  char* segments = nullptr;
+  uint64_t n_segments = 0;
+  uint64_t rush = 0;  // kRush and kSync in cycles
+  uint64_t sync = 0;
   // Relaxed: numbers that are given out once; what a segment holds is ordered by its state.
-  std::atomic<uint64_t> cursor;    // segments handed out so far
-  std::atomic<uint64_t> provided;  // segments that have pages, from the first on
-  std::atomic<uint64_t> synced;    // cycles: when the header's clocks were written
-  std::atomic<uint32_t> writers;   // ids given
+  std::atomic<uint64_t> cursor{0};    // segments handed out so far
+  std::atomic<uint64_t> provided{0};  // segments that have pages, from the first on
+  std::atomic<uint64_t> synced{0};    // cycles: when the header's clocks were written
+  std::atomic<uint32_t> writers{0};   // ids given
 } file;
 
 void count(std::atomic<uint64_t>& n, uint64_t more) { n.fetch_add(more, std::memory_order_relaxed); }
