@@ -784,8 +784,9 @@ void handoffp(P* p) {
     return;
   }
   int none = 0;
+  // Other Ps may have more than they can do; what they get from here on is theirs to see to (S3 below).
   if (sched.n_spinning.load(std::memory_order_relaxed) + sched.n_idle_p.load(std::memory_order_relaxed) == 0 &&
-      sched.n_spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) {
+      any_runq() && sched.n_spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) {
     startm(p, true);
     return;
   }
