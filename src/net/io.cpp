@@ -115,7 +115,7 @@ class LonelyWait {
   }
   void ends() {
     G* g = getg();
-    if (GOSHIM_UNLIKELY(!g)) return;  // a handler has forked, and this is the child
+    if (GOSHIM_UNLIKELY(!g || !g->lonely)) return;  // a handler has forked, and this is the child
     g->lonely = false;
     lonely_in_kernel.fetch_sub(1, std::memory_order_relaxed);
     if (g->region_queued != queued_) count(-kRule);
@@ -183,7 +183,8 @@ class Waiting {
       return true;
     }
     if (d_->status.load(std::memory_order_relaxed) & kNonblocking) return true;
-    if (direction_ == kIn && !single_.held() && !partial_ && LonelyWait::blocks(fd_, d_)) return lonely_ = true;
+    if (direction_ == kIn && may_be_lonely_ && !single_.held() && !partial_ && LonelyWait::blocks(fd_, d_))
+      return lonely_ = true;
     if (direction_ == kIn && drained()) return false;
     if (traits & kAsks) return would_go(fd_, direction_);
     *mode = Mode::Try;
@@ -305,6 +306,8 @@ class Waiting {
   bool exact() const { return (traits() & kExact) != 0 && d_->ended.load(std::memory_order_relaxed) == 0; }
   // Earlier attempts have moved some bytes: a handler ends the call, with their count.
   void progress() { partial_ = true; }
+  // In the kernel a request of the runtime's may cut it short: not for a call that is to return all, and does not go on.
+  void always_parks() { may_be_lonely_ = false; }
   // Whether more is to be done on this file after a success.
   void goes_on(bool more) { goes_on_ = more; }
 
@@ -424,7 +427,8 @@ class Waiting {
   bool located_ = false;  // generation_ is known
   bool native_ = false;   // from now on in the kernel
   bool lonely_ = false;   // this time: see LonelyWait
-  bool timed_ = false;    // deadline_ is set
+  bool may_be_lonely_ = true;
+  bool timed_ = false;  // deadline_ is set
   HandlerMark mark_;
   Nanos deadline_ = kForever;
   Descriptor* d_ = nullptr;
@@ -683,6 +687,7 @@ long io_recvmsg(int fd, msghdr* message, int flags) {
   Waiting w(fd, kIn, Waiting::On::Sockets);
   if (flags & kNeverWaits) return sys::call(SYS_recvmsg, fd, message, flags);
   bool all = (flags & MSG_WAITALL) && !(flags & MSG_PEEK);
+  if (all) w.always_parks();
   size_t done = 0;
   // Only the kernel knows whether the header may be read, until it has said so.
   long r = waiting_call(w, kNotExact, [&](Mode mode) {
@@ -715,6 +720,7 @@ long io_recvmmsg(int fd, mmsghdr* messages, unsigned n, int flags, timespec* tim
   if (!valid_timeout(timeout)) return -EINVAL;
   Nanos end = deadline_after(timeout);
   Waiting w(fd, kIn, Waiting::On::Sockets);
+  w.always_parks();
   unsigned done = 0;
   long r = waiting_call(w, kNotExact, [&](Mode mode) {
     if (mode == Mode::Plain) return w.call(SYS_recvmmsg, messages, n, flags, timeout);
@@ -869,7 +875,9 @@ class InKernel {
     if (counts_) loops_in_kernel.fetch_add(1, std::memory_order_relaxed);
   }
   ~InKernel() {
-    if (counts_) loops_in_kernel.fetch_sub(1, std::memory_order_relaxed);
+    // 0 in the child that a handler has forked.
+    if (counts_ && loops_in_kernel.load(std::memory_order_relaxed) > 0)
+      loops_in_kernel.fetch_sub(1, std::memory_order_relaxed);
   }
   InKernel(const InKernel&) = delete;
   InKernel& operator=(const InKernel&) = delete;
@@ -1174,10 +1182,16 @@ long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const
   return r;
 }
 
-void io_after_fork_child() {
+void io_after_fork_child(G* survivor) {
   loops_in_kernel.store(0, std::memory_order_relaxed);
   lonely_in_kernel.store(0, std::memory_order_relaxed);
-  for_each_g([](G* g, void*) { g->lonely = false; }, nullptr);
+  if (survivor) survivor->lonely = false;
+}
+
+void io_thread_exit(G* g) {
+  if (GOSHIM_LIKELY(!g->lonely)) return;
+  g->lonely = false;
+  lonely_in_kernel.fetch_sub(1, std::memory_order_relaxed);
 }
 
 }  // namespace goshim

@@ -15,6 +15,8 @@
 
 namespace goshim {
 
+struct G;
+
 long io_read(int fd, void* buf, size_t n);
 long io_readv(int fd, const iovec* v, int n);
 // Blocking writes to streams return when everything is written, as the kernel's do.
@@ -39,7 +41,9 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
 // timeout: kForever for none, 0 only looks.
 long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const uint64_t* mask);
 
-// In the child of a fork, where nothing waits.
-void io_after_fork_child();
+// In the child of a fork, where nothing waits. survivor: the G that has forked, null if none has.
+void io_after_fork_child(G* survivor);
+// g ends, perhaps out of the middle of a wait. On g.
+void io_thread_exit(G* g);
 
 }  // namespace goshim

@@ -212,13 +212,13 @@ struct Taken {
 };
 
 // The timer of a G that waits.
-void time_out(void* arg) {
+G* time_out(void* arg) {
   auto* w = static_cast<Waiter*>(arg);
   Bucket* b = lock_place(w);
   G* g = w->queued ? w->g : nullptr;
   if (g) give_up(b, w, ParkResult::TimedOut);
   b->lock.unlock();
-  if (g) ready(g);
+  return g;
 }
 
 // ---- parking ----

@@ -75,7 +75,7 @@ void remove(TimerHeap* h, Timer* t) {
 
 }  // namespace
 
-void timer_start(Timer* t, Nanos when, void (*fire)(void*), void* arg) {
+void timer_start(Timer* t, Nanos when, G* (*fire)(void*), void* arg) {
   M* m = getg()->m.load(std::memory_order_relaxed);
   P* p = m_p(m);
   TimerHeap* h = p ? &p->timers : &sched.ps[0].timers;
@@ -121,8 +121,9 @@ Nanos timers_run(TimerHeap* h, Nanos now) {
     }
     tally(Counter::timers);
     timeline(Event::Timer);
-    t->fire(t->arg);
+    G* g = t->fire(t->arg);
     t->firing.store(0, std::memory_order_release);
+    if (g) ready(g);
   }
 }
 

@@ -7,12 +7,14 @@
 namespace goshim {
 
 struct TimerHeap;
+struct G;
 
 struct Timer {
   Nanos when = 0;
   // Runs at expiry with preemption off on any M or on sysmon, after the timer has left the heap and without the heap's
-  // lock; it may ready Gs.
-  void (*fire)(void* arg) = nullptr;
+  // lock. The G it returns, if any, is readied when firing is over: timer_stop() on a woken G is not to wait for an M
+  // that the kernel has just put aside for it.
+  G* (*fire)(void* arg) = nullptr;
   void* arg = nullptr;
   // The heap it is in, or null. Written under that heap's lock (release: firing comes before null); read without it by
   // timer_stop (acquire), which rechecks.
@@ -36,7 +38,7 @@ struct TimerHeap {
 };
 
 // Arms t (idle) on the calling M's P; wakes who sleeps too long for it. Contract: preemption off.
-void timer_start(Timer* t, Nanos when, void (*fire)(void*), void* arg);
+void timer_start(Timer* t, Nanos when, G* (*fire)(void*), void* arg);
 
 // Disarms. True: it will not fire and has not. False: it has fired, and fire() has returned. Preemption off; must not
 // be called with a lock held that fire() takes.

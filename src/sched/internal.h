@@ -139,6 +139,7 @@ void handoffp(P* p);
 void pidle_put(P* p);   // sched.lock held; retires it if there is a surplus
 P* pidle_get();         // sched.lock held
 void global_put(G* g);  // sched.lock held
+bool any_runq();        // whether a P has something in its queue
 [[noreturn]] void schedule_loop(M* m);
 // No M can be had for p, which the caller owns.
 void p_without_m(P* p, bool spinning);

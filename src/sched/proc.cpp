@@ -27,7 +27,8 @@
 //   S5  the poller: whose P is the last to run blocks in it when he goes idle. While others run, they look into it each
 //       time they run out of work, and sysmon does every millisecond if nobody has. An M that goes idle beside them
 //       blocks in it too, unless that would wake it for every byte that a running G writes to another: if the last look
-//       of a running M is younger than kPollFresh, or the last polls woke no G, it just sleeps.
+//       of a running M is younger than kPollFresh, or the last polls woke no G, it just sleeps. Two Gs that block in
+//       the kernel at the same moment may each count on the other's M (sched_alone): then it is sysmon's for a moment.
 //   S6  sysmon sleeps for long only when all Ps are idle: it sets sysmon_asleep, then reads n_idle_p (deep_sleep). Who
 //       takes a P off the idle list lowers n_idle_p, then reads sysmon_asleep (sysmon_poke). All four are seq_cst.
 //
@@ -98,6 +99,7 @@ constexpr uint32_t kFutileWakes = 8;  // wake-ups in vain before ready() becomes
 // in less time than the wake-up took.
 constexpr Nanos kWorthOfWake = 20 * kMicrosecond;
 constexpr uint32_t kThriftyEvery = 1024;
+constexpr int kFewProcs = 4;  // so many Ps wakep() looks at
 
 uint64_t next_random(P* p) {
   uint64_t x = p->random;
@@ -339,8 +341,16 @@ void stop_locked_m(M* m) {
   // park_word was set before the G could be found (park_switch, yield): nothing is lost in between.
   if (P* p = m_p(m)) {
     bool inherit;
-    // If another locked G is next, an M that looked into the queue would only pass the P on.
-    G* next = sched.urgent_size.load(std::memory_order_relaxed) == 0 ? local_get(p, &inherit) : nullptr;
+    // If another locked G is next, an M that looked into the queue would only pass the P on. But two of them that work
+    // in turns, each time in a slice of its own, must leave the others theirs: the global queue, and the ring.
+    bool turn = global_turn(p);
+    if (turn) {
+      if (G* first = runq_pop(p)) put_next(p, first);
+    }
+    bool others = sched.urgent_size.load(std::memory_order_relaxed) != 0 ||
+                  sched.surplus.load(std::memory_order_relaxed) ||
+                  (turn && sched.runq_size.load(std::memory_order_relaxed) != 0);
+    G* next = others ? nullptr : local_get(p, &inherit);
     if (next && next->locked_m) {
       releasep(m);
       give_to_locked_m(p, next);
@@ -423,13 +433,6 @@ G* steal(M* m, P* p) {
     }
   }
   return nullptr;
-}
-
-bool any_runq() {
-  for (int i = 0; i < sched.procs; i++) {
-    if (!runq_empty(&sched.ps[i])) return true;
-  }
-  return false;
 }
 
 // Whether all that is queued is runnext of Ps that run Gs.
@@ -521,9 +524,9 @@ bool retire(P* p, M* m) {
   return true;
 }
 
-// m has run out of work. Was it worth the wake-up?
-void note_worth_of_wake(M* m) {
-  if (sys::nanotime() - m->awake_since < kWorthOfWake) {
+// m has found nothing since it ran out of work. Was it worth the wake-up?
+void note_worth_of_wake(M* m, Nanos out_of_work) {
+  if (out_of_work - m->awake_since < kWorthOfWake) {
     sched.n_futile.fetch_add(1, std::memory_order_relaxed);
     tally(nullptr, Counter::futile_wakes);
   } else if (!m->stole_next) {  // one of a pair that works in turns is no sign of work for two
@@ -533,6 +536,7 @@ void note_worth_of_wake(M* m) {
 
 // Blocks until there is a G to run. Called with a P, returns with a P (perhaps another).
 G* find_runnable(M* m) {
+  Nanos out_of_work = 0;  // when it began to look at other Ps
   for (int refusals = 0;;) {
     P* p = m_p(m);
     if (GOSHIM_UNLIKELY(sched.surplus.load(std::memory_order_relaxed)) && retire(p, m)) {
@@ -559,6 +563,7 @@ G* find_runnable(M* m) {
     if (m->spinning ||
         2 * sched.n_spinning.load(std::memory_order_relaxed) < sched.active.load(std::memory_order_relaxed) - idle) {
       start_spinning(m);
+      if (out_of_work <= m->awake_since) out_of_work = sys::nanotime();
       tally(p, Counter::steal_tries);
       if (G* g = steal(m, p)) {
         tally(p, Counter::steals);
@@ -580,7 +585,7 @@ G* find_runnable(M* m) {
     if (was_spinning) {
       m->spinning = false;
       sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
-      note_worth_of_wake(m);
+      note_worth_of_wake(m, out_of_work);
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) ||
@@ -621,15 +626,13 @@ G* find_runnable(M* m) {
       P* got = idle_p_for(m);
       if (poller_dispatch(events) != 0) sched.n_futile_polls.store(0, std::memory_order_relaxed);
       else if (events.count) sched.n_futile_polls.fetch_add(1, std::memory_order_relaxed);
-      if (got) {
-        // It may be another P than the one whose timer is due.
-        Nanos now = sys::nanotime();
-        for (int i = 0; i < sched.procs; i++) {
-          TimerHeap* h = &sched.ps[i].timers;
-          if (h->first.load(std::memory_order_relaxed) <= now) timers_run(h, now);
-        }
-        continue;
+      // It may be another P than the one whose timer is due. Without one, who is woken here gets that of a long call.
+      Nanos now = sys::nanotime();
+      for (int i = 0; i < sched.procs; i++) {
+        TimerHeap* h = &sched.ps[i].timers;
+        if (h->first.load(std::memory_order_relaxed) <= now) timers_run(h, now);
       }
+      if (got) continue;
     } else if (until != kForever) {
       Nanos theirs = sched.poll_until.load(std::memory_order_seq_cst);
       if (theirs == 0 || theirs > until) poller_break();
@@ -662,9 +665,19 @@ void wake_for_ready(P* p) {
 
 }  // namespace
 
+bool any_runq() {
+  for (int i = 0; i < sched.procs; i++) {
+    if (!runq_empty(&sched.ps[i])) return true;
+  }
+  return false;
+}
+
 P* m_p_slow(M* m) {
   uintptr_t v;
-  while ((v = m->p.load(std::memory_order_acquire)) & kStealing) arch::pause();
+  for (int spins = 1; (v = m->p.load(std::memory_order_acquire)) & kStealing; spins++) {
+    if (spins % 256) arch::pause();
+    else sys::sched_yield();  // sysmon has lost its core to the kernel
+  }
   return reinterpret_cast<P*>(v);
 }
 
@@ -733,8 +746,8 @@ void wakep() {
     // D8: a P whose M has been in a blocking region for long is as good as an idle one. With many Ps a few are looked
     // at, from a random place: the next ready() looks at others, and sysmon at all.
     int procs = sched.procs.load(std::memory_order_acquire);
-    bool few = procs <= 4;
-    int looks = few ? procs : 4;
+    bool few = procs <= kFewProcs;
+    int looks = few ? procs : kFewProcs;
     auto start = few ? 0 : static_cast<int>(arch::cycles() % static_cast<uint64_t>(procs));
     for (int i = 0; i < looks; i++) {
       P* p = &sched.ps[few ? i : (start + i) % procs];
@@ -859,10 +872,11 @@ static bool others_queue(const P* p) {
          sched.urgent_size.load(std::memory_order_relaxed) != 0;
 }
 
-// What wakep() would take: an idle P, or one of a call that lasts.
+// Whether wakep() is sure to take one: an idle P, or, where it looks at all, one of a long call.
 static bool can_wake() {
   if (sched.n_idle_p.load(std::memory_order_relaxed) != 0) return true;
-  for (int i = 0; i < sched.procs; i++) {
+  int procs = sched.procs.load(std::memory_order_acquire);
+  for (int i = 0; i < procs && procs <= kFewProcs; i++) {
     const P& p = sched.ps[i];
     if (p.status.load(std::memory_order_relaxed) == PStatus::Syscall && p.region_long.load(std::memory_order_relaxed))
       return true;
@@ -1027,7 +1041,7 @@ void yield() {
   if (GOSHIM_UNLIKELY(g->region_depth != 0)) return;  // it has no P that others could use
   M* m = g->m.load(std::memory_order_relaxed);
   P* p = m_p(m);
-  if (GOSHIM_UNLIKELY(g->locked_m != nullptr) && p && !others_queue(p)) {
+  if (GOSHIM_UNLIKELY(g->locked_m != nullptr) && p && !others_queue(p) && !any_runq()) {
     region_syscall(RegionClass::Short, SYS_sched_yield);
     return;
   }
@@ -1196,6 +1210,8 @@ static void queue_up(G* g, M* m) {
     LockGuard guard(sched.lock);
     global_put(g);
   }
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
+  if (sched.n_idle_p.load(std::memory_order_relaxed) != 0) wakep();
   switch_to_g0(g, m);
 }
 

@@ -281,7 +281,8 @@ Pace retake(Nanos now) {
       p->region_stale.store(true, std::memory_order_relaxed);
       // Where nothing waits it is left there: who needs a P takes one whose call is known to be long (wakep,
       // region_leave). But somebody has to block in the poller.
-      bool waits_for_it = !runq_empty(p) || (!others_look() && (queued() || poller_is_ours()));
+      bool waits_for_it = !runq_empty(p) || (!others_look() && (queued() || poller_is_ours() || any_runq() ||
+                                                                sched.surplus.load(std::memory_order_relaxed)));
       if (!waits_for_it && p->seen_syscall_when + kLeftAlone > now) continue;
       if (p->status.compare_exchange_strong(status, PStatus::Idle, std::memory_order_acq_rel)) {
         acted++;

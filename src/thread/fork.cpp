@@ -95,7 +95,7 @@ bool fork_child() {
   poller_after_fork_child();
   page_after_fork_child();
   records_after_fork_child();
-  io_after_fork_child();
+  io_after_fork_child(g);
   signal_after_fork_child(g);
   ident_after_fork_child();
   foreigners.store(nullptr, std::memory_order_relaxed);
@@ -205,6 +205,8 @@ void fork_rebuild() {
   sched.runq = {};
   sched.urgent = {};
   sched.runq_size.store(0, std::memory_order_relaxed);
+  sched.returned_since.store(0, std::memory_order_relaxed);
+  sched.wake_owed.store(false, std::memory_order_relaxed);
   sched.urgent_size.store(0, std::memory_order_relaxed);
   sched.idle_m = nullptr;
   sched.n_idle_m.store(0, std::memory_order_relaxed);

@@ -12,6 +12,7 @@
 #include <linux/futex.h>
 
 #include "base/host.h"
+#include "net/io.h"
 #include "park/park.h"
 #include "sched/internal.h"
 #include "sync/futex.h"
@@ -154,6 +155,7 @@ GOSHIM_COLD static void clear_tid_word(const G* g) {
 // What comes after the program's part of the end (L1).
 [[noreturn]] static void leave(G* g) {
   sync_thread_exit(g);
+  io_thread_exit(g);
   tcb::retire(g->tp);
   if (GOSHIM_UNLIKELY(g->tid_word != nullptr)) clear_tid_word(g);
   signal_g_exit(g);
