@@ -45,6 +45,11 @@ static void* other(void* arg) {
   return arg;
 }
 
+static void* computes_for_long(void* arg) {
+  for (int i = 0; i < 300; i++) compute(1000000);
+  return arg;
+}
+
 static void* routine(void* arg) { return (intptr_t)arg < 2 ? player(arg) : other(arg); }
 
 int main(void) {
@@ -53,7 +58,12 @@ int main(void) {
   CHECK_SYS(pipe(channel));
   CHECK_SYS(sem_init(&turn[0], 0, 1));
   CHECK_SYS(sem_init(&turn[1], 0, 0));
-  for (intptr_t i = 0; i < kThreads; i++) CHECK_OK(pthread_create(&threads[i], NULL, routine, (void*)i));
+  for (intptr_t i = 0; i < 2; i++) CHECK_OK(pthread_create(&threads[i], NULL, routine, (void*)i));
+  // Nobody else wakes meanwhile: a timer or a byte that comes in would help.
+  pthread_t alone;
+  CHECK_OK(pthread_create(&alone, NULL, computes_for_long, NULL));
+  CHECK_OK(pthread_join(alone, NULL));
+  for (intptr_t i = 2; i < kThreads; i++) CHECK_OK(pthread_create(&threads[i], NULL, routine, (void*)i));
   for (int i = 0; i < 20; i++) {
     long seen[4] = {computed, yielded, slept, received};
     EVENTUALLY(computed > seen[0] + 100 && yielded > seen[1] && slept > seen[2] && received > seen[3]);
