@@ -84,8 +84,8 @@ constexpr int kMostLoops = 16;
 std::atomic<int> loops_in_kernel{0};   // relaxed, as the next: a rule of thumb
 std::atomic<int> lonely_in_kernel{0};  // the same of lonely waits
 
-// Where a few threads each answer a client of their own, which answers at once, a wait in the poller is dear: the P runs
-// out of work, its M sleeps in the poller, wakes, and finds that very thread. As soon as that is the rule with a
+// Where a few threads each answer a client of their own, which answers at once, a wait in the poller is dear: the P
+// runs out of work, its M sleeps in the poller, wakes, and finds that very thread. As soon as that is the rule with a
 // descriptor, reads block in the kernel instead, as natively, and the P is anybody's meanwhile. It ends when somebody
 // took it and kept it, or when a client takes its time. Not between the threads of one process, where the M need not
 // sleep at all.
@@ -306,7 +306,8 @@ class Waiting {
   bool exact() const { return (traits() & kExact) != 0 && d_->ended.load(std::memory_order_relaxed) == 0; }
   // Earlier attempts have moved some bytes: a handler ends the call, with their count.
   void progress() { partial_ = true; }
-  // In the kernel a request of the runtime's may cut it short: not for a call that is to return all, and does not go on.
+  // In the kernel a request of the runtime's may cut it short: not for a call that is to return all, and does not go
+  // on by itself.
   void always_parks() { may_be_lonely_ = false; }
   // Whether more is to be done on this file after a success.
   void goes_on(bool more) { goes_on_ = more; }

@@ -650,8 +650,8 @@ void reset_spinning(M* m) {
 // The wake-up of ready(). Waking a core costs more than a hundred hand-overs, and where Gs work in turns (a lock, a
 // pair) the woken M finds nothing, and where they meet often (a barrier) too little. So after some futile wake-ups in a
 // row only one in a thousand is done, and the others are left to sysmon, which then looks every millisecond, and to who
-// takes his P into a long call. This bends S2 (its barrier would be half of a hand-over's cost), and is safe because the
-// caller's P is running: the G will run there at the latest when the slice ends.
+// takes his P into a long call. This bends S2 (its barrier would be half of a hand-over's cost), and is safe because
+// the caller's P is running: the G will run there at the latest when the slice ends.
 void wake_for_ready(P* p) {
   if (sched.limit.load(std::memory_order_relaxed) == 1) return;  // it is ours; who raises the limit wakes
   if (sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes &&
@@ -1158,8 +1158,8 @@ void region_enter(RegionClass c) {
   preempt_on();
 }
 
-// For an M that comes back from the kernel and finds every P taken: one whose M is in the kernel for longer than a short
-// call takes, or null. Sleeping until a P is handed over would cost more than the pause.
+// For an M that comes back from the kernel and finds every P taken: one whose M is in the kernel for longer than a
+// short call takes, or null. Sleeping until a P is handed over would cost more than the pause.
 static P* p_of_blocked() {
   constexpr int kMostLooks = 4;
   struct {

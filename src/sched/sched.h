@@ -72,8 +72,8 @@ class Region {
 void sched_turn();
 
 // True if the caller's P has nothing else to run, and nobody counts on its M to look after timers or the poller: then a
-// wait may as well block in the kernel (in a long region). one_of_few: of such callers there are few, as event loops; an
-// M is woken to look after the rest, if need be and if it may be. On a G.
+// wait may as well block in the kernel (in a long region). one_of_few: of such callers there are few, as event loops;
+// an M is woken to look after the rest, if need be and if it may be. On a G.
 bool sched_alone(bool one_of_few, bool may_wake);
 
 // Whether the caller's M has slept since a time, and woke not later than `within` after it. On a G.
