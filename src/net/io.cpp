@@ -106,20 +106,20 @@ class LonelyWait {
   void parked() {
     if (since_ != 0) count(sched_slept(since_, kShort) ? 1 : -1);
   }
-  // It is one in the kernel.
-  void begins() {
+  // It is one in the kernel: this call.
+  long in_kernel(long nr, long a, long b, long c, long d, long e, long f) {
     G* g = getg();
-    queued_ = g->region_queued;
+    uint32_t queued = g->region_queued;
     if (!g->lonely) lonely_in_kernel.fetch_add(1, std::memory_order_relaxed);
     g->lonely = true;  // also after a handler has jumped out of the wait
-  }
-  void ends() {
-    G* g = getg();
-    if (GOSHIM_UNLIKELY(!g || !g->lonely)) return;  // a handler has forked, and this is the child
+    long r = region_syscall(RegionClass::Long, nr, a, b, c, d, e, f);
+    g = getg();
+    if (GOSHIM_UNLIKELY(!g || !g->lonely)) return r;  // a handler has forked, and this is the child
     g->lonely = false;
     lonely_in_kernel.fetch_sub(1, std::memory_order_relaxed);
-    if (g->region_queued != queued_) count(-kRule);
+    if (g->region_queued != queued) count(-kRule);
     else count(sys::nanotime() - since_ > kLong ? -kMost : 1);
+    return r;
   }
 
  private:
@@ -134,8 +134,8 @@ class LonelyWait {
 
   Descriptor* d_;
   Nanos since_ = 0;
-  uint32_t queued_ = 0;
 };
+
 // One call that may wait for fd: where it stands.
 class Waiting {
  public:
@@ -277,10 +277,7 @@ class Waiting {
       uint32_t requests = getg()->requests;
       long r;
       if (GOSHIM_UNLIKELY(lonely_)) {
-        LonelyWait wait(d_);
-        wait.begins();
-        r = region_syscall(RegionClass::Long, nr, fd_, a, b, c, d, e);
-        wait.ends();
+        r = LonelyWait(d_).in_kernel(nr, fd_, a, b, c, d, e);
       } else if (GOSHIM_UNLIKELY(may_stop())) {
         r = region_on_terminal(nr, fd_, a, b, c, d, e);
       } else {
@@ -891,16 +888,15 @@ bool alone(bool loop, bool may_wake) {
   return sched_alone(loop && loops_in_kernel.load(std::memory_order_relaxed) < kMostLoops, may_wake);
 }
 
-bool never_lonely() { return false; }
-
 bool waits(Nanos deadline) { return deadline == kForever || deadline > sys::nanotime(); }
 
 // Several descriptors to be watched. loop: the caller is likely to ask again and again, for all that it does. look()
 // asks the kernel what is ready, block(left) waits there for the given time (null: for ever) and says what became
 // ready; wait() parks. lonely() says whether it need not.
-template <typename Look, typename Wait, typename Block, typename Lonely>
-long wait_for_ready(bool loop, Nanos deadline, const uint64_t* new_mask, Look look, Wait wait, Block block,
-                    Lonely lonely) {
+template <typename Look, typename Wait, typename Block, typename Lonely = bool (*)()>
+long wait_for_ready(
+    bool loop, Nanos deadline, const uint64_t* new_mask, Look look, Wait wait, Block block,
+    Lonely lonely = [] { return false; }) {
   enter();
   sched_turn();
   HandlerMark mark = handler_mark();
@@ -1003,11 +999,7 @@ long io_poll(pollfd* fds, nfds_t n, timespec* left, const uint64_t* mask) {
       },
       [&](timespec* rest) {
         if (!one) return region_syscall(RegionClass::Long, SYS_ppoll, word(fds), word(n), word(rest), 0, 8);
-        LonelyWait lonely(one);
-        lonely.begins();
-        long ready = region_syscall(RegionClass::Long, SYS_ppoll, word(fds), word(n), word(rest), 0, 8);
-        lonely.ends();
-        return ready;
+        return LonelyWait(one).in_kernel(SYS_ppoll, word(fds), word(n), word(rest), 0, 8, 0);
       },
       [&] { return one && LonelyWait::blocks(fds[0].fd, one); });
   write_back(left, deadline);
@@ -1095,8 +1087,7 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
         [](Nanos) { return Waited::Unable; },
         [&](timespec* rest) {
           return region_syscall(RegionClass::Long, SYS_pselect6, n, word(in), word(out), word(except), word(rest), 0);
-        },
-        never_lonely);
+        });
   }
   sets.save();
   Watch watches[kMostWatched];
@@ -1120,8 +1111,7 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
         if (written) sets.restore();
         asked = true;
         return region_syscall(RegionClass::Long, SYS_pselect6, n, word(in), word(out), word(except), word(rest), 0);
-      },
-      never_lonely);
+      });
   if (r < 0 && r != -EFAULT && written) sets.restore();  // a failed select leaves them alone
   write_back(left, deadline);
   return r;
@@ -1175,8 +1165,7 @@ long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const
         long ms =
             rest->tv_sec < INT32_MAX / 1000 ? rest->tv_sec * 1000 + (rest->tv_nsec + 999999) / kMillisecond : INT32_MAX;
         return region_syscall(RegionClass::Long, SYS_epoll_pwait, epoll, word(events), max, ms, 0, 8);
-      },
-      never_lonely);
+      });
   for (int left : {single.take_kept(), kept}) {
     if (left >= 0) record_leave(left);
   }

@@ -140,6 +140,13 @@ void pidle_put(P* p);   // sched.lock held; retires it if there is a surplus
 P* pidle_get();         // sched.lock held
 void global_put(G* g);  // sched.lock held
 bool any_runq();        // whether a P has something in its queue
+// As the copies of the sizes say.
+inline bool queued_globally() {
+  return sched.runq_size.load(std::memory_order_relaxed) != 0 || sched.urgent_size.load(std::memory_order_relaxed) != 0;
+}
+// Takes p from an M that is in a blocking region (P2 in proc.cpp): it is the caller's and on no list. False if it has
+// left the region, or another was faster.
+bool retake_known(P* p);
 [[noreturn]] void schedule_loop(M* m);
 // No M can be had for p, which the caller owns.
 void p_without_m(P* p, bool spinning);

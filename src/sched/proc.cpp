@@ -133,15 +133,19 @@ GOSHIM_COLD void note_latency(M* m, G* g) {
   else counts_outside->latency[bucket].fetch_add(1, std::memory_order_relaxed);
 }
 
+// One turn of a wait for another kernel thread, which needs a few instructions unless it has lost its core to the
+// kernel.
+void spin(int* spins) {
+  if (++*spins % 256) arch::pause();
+  else sys::sched_yield();
+}
+
 // -- resuming --
 
 // acquire: pairs with the stlr or plain store at the end of goshim_switch(); all that the G had saved and done is seen.
 void wait_busy(G* g) {
   int spins = 0;
-  while (g->busy.load(std::memory_order_acquire)) {
-    if (++spins % 256) arch::pause();
-    else sys::sched_yield();  // its M has lost its core to the kernel
-  }
+  while (g->busy.load(std::memory_order_acquire)) spin(&spins);
 }
 
 void prepare_resume(M* m, G* g, bool new_slice) {
@@ -351,14 +355,11 @@ void stop_locked_m(M* m) {
                   sched.surplus.load(std::memory_order_relaxed) ||
                   (turn && sched.runq_size.load(std::memory_order_relaxed) != 0);
     G* next = others ? nullptr : local_get(p, &inherit);
-    if (next && next->locked_m) {
-      releasep(m);
-      give_to_locked_m(p, next);
-    } else {
-      if (next) put_next(p, next);
-      releasep(m);
-      handoffp(p);
-    }
+    bool locked = next && next->locked_m;
+    if (next && !locked) put_next(p, next);
+    releasep(m);
+    if (locked) give_to_locked_m(p, next);
+    else handoffp(p);
   }
   m_sleep(m);
 }
@@ -484,15 +485,20 @@ void start_spinning(M* m) {
   }
 }
 
-P* idle_p_for(M* m) {
+// One off the idle list, which is the caller's then, or null.
+P* take_idle_p() {
   P* p;
   {
     LockGuard guard(sched.lock);
     p = pidle_get();
   }
-  if (!p) return nullptr;
-  acquirep(m, p);
-  sysmon_poke();  // S6
+  if (p) sysmon_poke();  // S6
+  return p;
+}
+
+P* idle_p_for(M* m) {
+  P* p = take_idle_p();
+  if (p) acquirep(m, p);
   return p;
 }
 
@@ -588,10 +594,8 @@ G* find_runnable(M* m) {
       note_worth_of_wake(m, out_of_work);
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) ||
-        sched.urgent_size.load(std::memory_order_relaxed)) {
-      if (sched.runq_size.load(std::memory_order_relaxed) == 0 &&
-          sched.urgent_size.load(std::memory_order_relaxed) == 0 && only_runnexts() && ++refusals >= kMostRefusals) {
+    if (any_runq() || queued_globally()) {
+      if (!queued_globally() && only_runnexts() && ++refusals >= kMostRefusals) {
         // Gs that work in turns on a P of their own: a G is always ready there, and never for long enough to be taken.
         // As in wake_for_ready(): their P is running.
         sched.wake_owed.store(true, std::memory_order_relaxed);
@@ -674,10 +678,8 @@ bool any_runq() {
 
 P* m_p_slow(M* m) {
   uintptr_t v;
-  for (int spins = 1; (v = m->p.load(std::memory_order_acquire)) & kStealing; spins++) {
-    if (spins % 256) arch::pause();
-    else sys::sched_yield();  // sysmon has lost its core to the kernel
-  }
+  int spins = 0;
+  while ((v = m->p.load(std::memory_order_acquire)) & kStealing) spin(&spins);
   return reinterpret_cast<P*>(v);
 }
 
@@ -739,6 +741,19 @@ void startm(P* p, bool spinning) {
   m_wake(m);
 }
 
+bool retake_known(P* p) {
+  PStatus in_region = PStatus::Syscall;
+  if (!p->status.compare_exchange_strong(in_region, PStatus::Idle, std::memory_order_acq_rel)) return false;
+  tally(Counter::retakes);
+  timeline(Event::Retake, static_cast<uint64_t>(p->id));
+  return true;
+}
+
+// Of the call that p's M is in.
+static bool call_lasts(const P* p) {
+  return p->region_long.load(std::memory_order_relaxed) || p->region_stale.load(std::memory_order_relaxed);
+}
+
 void wakep() {
   // seq_cst, which on many processors is a plain load: who has just lowered n_spinning (S1) must not have read this
   // before. Who comes from a submit has made his fence (S2).
@@ -752,11 +767,7 @@ void wakep() {
     for (int i = 0; i < looks; i++) {
       P* p = &sched.ps[few ? i : (start + i) % procs];
       if (p->status.load(std::memory_order_relaxed) != PStatus::Syscall) continue;
-      if (!p->region_long.load(std::memory_order_relaxed) && !p->region_stale.load(std::memory_order_relaxed)) continue;
-      PStatus in_region = PStatus::Syscall;
-      if (p->status.compare_exchange_strong(in_region, PStatus::Idle, std::memory_order_acq_rel)) {
-        tally(Counter::retakes);
-        timeline(Event::Retake, static_cast<uint64_t>(p->id));
+      if (call_lasts(p) && retake_known(p)) {
         startm(p, false);
         return;
       }
@@ -788,11 +799,13 @@ void p_without_m(P* p, bool spinning) {
   pidle_put(p);
 }
 
+// Whether p's M would find a G without a look at other Ps.
+static bool others_queue(const P* p) { return !runq_empty(p) || queued_globally(); }
+
 void handoffp(P* p) {
   tally(Counter::handoffs);
   if (GOSHIM_UNLIKELY(sched.surplus.load(std::memory_order_relaxed)) && retire(p, nullptr)) return;
-  if (!runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) ||
-      sched.urgent_size.load(std::memory_order_relaxed)) {
+  if (others_queue(p)) {
     startm(p, false);
     return;
   }
@@ -823,10 +836,7 @@ void handoffp(P* p) {
   }
   if (when != kForever) wake_poller(when);
   std::atomic_thread_fence(std::memory_order_seq_cst);  // S3
-  if (any_runq() || sched.runq_size.load(std::memory_order_relaxed) ||
-      sched.urgent_size.load(std::memory_order_relaxed)) {
-    wakep();
-  }
+  if (any_runq() || queued_globally()) wakep();
 }
 
 void wake_poller(Nanos when) {
@@ -864,12 +874,6 @@ void sched_turn() {
     others = p && (!runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) != 0);
   }
   if (others) yield();
-}
-
-// Whether p's M would find a G without a look at other Ps.
-static bool others_queue(const P* p) {
-  return !runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) != 0 ||
-         sched.urgent_size.load(std::memory_order_relaxed) != 0;
 }
 
 // Whether wakep() is sure to take one: an idle P, or, where it looks at all, one of a long call.
@@ -977,13 +981,8 @@ static void make_runnable(P* p, G* g) {
 // A G that only one kernel thread may run, which has to be woken in any case, gets an idle P for it. False if there is
 // none.
 GOSHIM_COLD static bool start_locked(G* g) {
-  P* p;
-  {
-    LockGuard guard(sched.lock);
-    p = pidle_get();
-  }
+  P* p = take_idle_p();
   if (!p) return false;
-  sysmon_poke();  // S6
   tally(Counter::wakes);
   give_to_locked_m(p, g);
   return true;
@@ -1023,13 +1022,12 @@ void ready_many(G** gs, int n) {
   for (int i = 0; i < n; i++) make_runnable(p, gs[i]);
   if (GOSHIM_LIKELY(p != nullptr)) {
     for (int i = 0; i < n; i++) put_tail(p, gs[i]);
-  } else {
-    LockGuard guard(sched.lock);
-    for (int i = 0; i < n; i++) global_put(gs[i]);
-  }
-  if (GOSHIM_LIKELY(p != nullptr)) {
     wake_for_ready(p);
     return;
+  }
+  {
+    LockGuard guard(sched.lock);
+    for (int i = 0; i < n; i++) global_put(gs[i]);
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
   wakep();
@@ -1053,8 +1051,8 @@ void yield() {
   G* next = quick_next(p, &inherit);
   if (!next) {
     // Others' queues: a thread that spins with sched_yield may wait for a G that sits behind a busy one.
-    if (sched.urgent_size.load(std::memory_order_relaxed) || sched.runq_size.load(std::memory_order_relaxed) ||
-        p->timers.first.load(std::memory_order_relaxed) != kForever || sched.surplus.load(std::memory_order_relaxed)) {
+    if (queued_globally() || p->timers.first.load(std::memory_order_relaxed) != kForever ||
+        sched.surplus.load(std::memory_order_relaxed)) {
       sched_preempted(StopReason::Yield);
       return;
     }
@@ -1169,19 +1167,12 @@ static P* p_of_blocked() {
   int n = 0;
   int procs = sched.procs.load(std::memory_order_acquire);
   auto pos = static_cast<int>(arch::cycles() % static_cast<uint64_t>(procs));
-  auto take = [](P* p) {
-    PStatus in_region = PStatus::Syscall;
-    if (!p->status.compare_exchange_strong(in_region, PStatus::Idle, std::memory_order_acq_rel)) return false;
-    tally(Counter::retakes);
-    timeline(Event::Retake, static_cast<uint64_t>(p->id));
-    return true;
-  };
   for (int i = 0; i < procs && n < kMostLooks; i++, pos = pos + 1 == procs ? 0 : pos + 1) {
     P* p = &sched.ps[pos];
     if (p->status.load(std::memory_order_relaxed) != PStatus::Syscall) continue;
     uint32_t tick = p->syscalltick.load(std::memory_order_relaxed);
-    if (p->region_long.load(std::memory_order_relaxed) || p->region_stale.load(std::memory_order_relaxed)) {
-      if (take(p)) return p;
+    if (call_lasts(p)) {
+      if (retake_known(p)) return p;
     } else {
       seen[n++] = {p, tick};
     }
@@ -1191,7 +1182,7 @@ static P* p_of_blocked() {
   for (int i = 0; i < n; i++) {
     P* p = seen[i].p;
     if (p->status.load(std::memory_order_relaxed) != PStatus::Syscall) continue;
-    if (p->syscalltick.load(std::memory_order_relaxed) == seen[i].tick && take(p)) return p;
+    if (p->syscalltick.load(std::memory_order_relaxed) == seen[i].tick && retake_known(p)) return p;
   }
   return nullptr;
 }
@@ -1199,7 +1190,7 @@ static P* p_of_blocked() {
 // Where all Gs spend their time in short and long calls, nobody would look at the queue before a slice is over.
 static bool returned_wait(const G* g) {
   Nanos since = sched.returned_since.load(std::memory_order_relaxed);
-  return !g->locked_m && since != 0 && sys::nanotime() - since > kReturnedWait;
+  return GOSHIM_UNLIKELY(since != 0) && !g->locked_m && sys::nanotime() - since > kReturnedWait;
 }
 
 // The running G has come to a P for which others wait: it goes behind them. Preemption off.
@@ -1227,20 +1218,14 @@ static void region_leave(G* g) {
     tally(p, Counter::calls_ended);
     g->status.store(GStatus::Running, std::memory_order_relaxed);
     timeline(Event::RegionExit);
-    if (GOSHIM_UNLIKELY(sched.returned_since.load(std::memory_order_relaxed) != 0) && returned_wait(g)) queue_up(g, m);
+    if (GOSHIM_UNLIKELY(returned_wait(g))) queue_up(g, m);
     return;
   }
   tally(nullptr, Counter::calls_ended);
   if (g->locked_m) m->park_word.store(1, std::memory_order_relaxed);
-  if (sched.n_idle_p.load(std::memory_order_relaxed) == 0 && (p = p_of_blocked())) {
-    if (g->locked_m) m->park_word.store(0, std::memory_order_relaxed);
-    acquirep(m, p);
-    g->status.store(GStatus::Running, std::memory_order_relaxed);
-    timeline(Event::RegionExit);
-    if (!g->locked_m && others_queue(p)) queue_up(g, m);
-    return;
-  }
-  {
+  P* taken = sched.n_idle_p.load(std::memory_order_relaxed) == 0 ? p_of_blocked() : nullptr;
+  p = taken;
+  if (!p) {
     LockGuard guard(sched.lock);
     p = pidle_get();
     if (!p) {
@@ -1256,7 +1241,8 @@ static void region_leave(G* g) {
     acquirep(m, p);
     g->status.store(GStatus::Running, std::memory_order_relaxed);
     timeline(Event::RegionExit);
-    sysmon_poke();  // S6
+    if (!taken) sysmon_poke();  // S6
+    else if (!g->locked_m && others_queue(p)) queue_up(g, m);
     return;
   }
   timeline(Event::RegionExit);

@@ -195,17 +195,13 @@ bool retake_unknown(P* p, M* m) {
   return true;
 }
 
-bool queued() {
-  return sched.runq_size.load(std::memory_order_relaxed) || sched.urgent_size.load(std::memory_order_relaxed);
-}
-
 // Whether an M looks for work, or would be woken for it.
 bool others_look() {
   return sched.n_idle_p.load(std::memory_order_relaxed) + sched.n_spinning.load(std::memory_order_relaxed) != 0;
 }
 
 bool others_wait(P* p) {
-  return !runq_empty(p) || queued() || sched.surplus.load(std::memory_order_relaxed) ||
+  return !runq_empty(p) || queued_globally() || sched.surplus.load(std::memory_order_relaxed) ||
          p->timers.first.load(std::memory_order_relaxed) <= sys::nanotime();
 }
 
@@ -275,19 +271,17 @@ Pace retake(Nanos now) {
         p->seen_syscalltick = tick;
         p->seen_syscall_when = now;
         // Short calls in a row would escape for ever from a sysmon that looks every 10 ms, and Gs wait behind them.
-        if (!runq_empty(p) || queued()) behind = true;
+        if (!runq_empty(p) || queued_globally()) behind = true;
         continue;
       }
       p->region_stale.store(true, std::memory_order_relaxed);
       // Where nothing waits it is left there: who needs a P takes one whose call is known to be long (wakep,
       // region_leave). But somebody has to block in the poller.
-      bool waits_for_it = !runq_empty(p) || (!others_look() && (queued() || poller_is_ours() || any_runq() ||
+      bool waits_for_it = !runq_empty(p) || (!others_look() && (queued_globally() || poller_is_ours() || any_runq() ||
                                                                 sched.surplus.load(std::memory_order_relaxed)));
       if (!waits_for_it && p->seen_syscall_when + kLeftAlone > now) continue;
-      if (p->status.compare_exchange_strong(status, PStatus::Idle, std::memory_order_acq_rel)) {
+      if (retake_known(p)) {
         acted++;
-        tally(Counter::retakes);
-        timeline(Event::Retake, static_cast<uint64_t>(p->id));
         handoffp(p);
       }
     }

@@ -4,8 +4,6 @@
 // not stop them, and do not starve.
 #include "io.h"
 
-#include <cstddef>
-
 namespace {
 
 constexpr int kRounds = 400;
@@ -43,34 +41,30 @@ pid_t start_client(int fd) {
   _exit(0);
 }
 
+// Made by two calls: of a socketpair goshim knows that this process made both ends.
+Channel named_unix_channel() {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+  CHECK_SYS(listener);
+  CHECK_SYS(bind(listener, plain(&address), sizeof address.sun_family));  // the kernel chooses a name
+  socklen_t length = sizeof address;
+  CHECK_SYS(getsockname(listener, plain(&address), &length));
+  CHECK_SYS(listen(listener, 1));
+  const int out = socket(AF_UNIX, SOCK_STREAM, 0);
+  CHECK_SYS(connect(out, plain(&address), length));
+  const int in = accept(listener, nullptr, nullptr);
+  CHECK_SYS(in);
+  CHECK_SYS(close(listener));
+  return {in, out};
+}
+
 struct Client {
   explicit Client(bool tcp) {
-    // Not a socketpair: this process made both ends of such a one.
-    int listener;
-    if (tcp) {
-      sockaddr_in address;
-      listener = listening_socket(&address);
-      near = connected_socket(address);
-      const int on = 1;
-      CHECK_SYS(setsockopt(near, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
-    } else {
-      sockaddr_un address = {};
-      address.sun_family = AF_UNIX;
-      static std::atomic<int> number{0};
-      const int length =
-          snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "goshim-client-%d-%d", getpid(), ++number);
-      const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<size_t>(length));
-      listener = socket(AF_UNIX, SOCK_STREAM, 0);
-      CHECK_SYS(bind(listener, plain(&address), size));
-      CHECK_SYS(listen(listener, 1));
-      near = socket(AF_UNIX, SOCK_STREAM, 0);
-      CHECK_SYS(connect(near, plain(&address), size));
-    }
-    const int far = accept(listener, nullptr, nullptr);
-    CHECK_SYS(far);
-    CHECK_SYS(close(listener));
-    process = start_client(far);
-    CHECK_SYS(close(far));
+    const Channel channel = tcp ? tcp_channel() : named_unix_channel();
+    near = channel.out;
+    process = start_client(channel.in);
+    CHECK_SYS(close(channel.in));
   }
   void say(char byte) const { CHECK_EQ(send(near, &byte, 1, 0), 1); }
   void play(Way way, int rounds = kRounds) const {
@@ -111,10 +105,10 @@ void ends_of_a_wait(Way way, bool tcp) {
   EVENTUALLY(silent);
   interrupted.settle();
   for (int i = 0; i < 20; i++) {
+    const int before = handled;
     interrupted.signal(SIGUSR1);
-    usleep(500);
+    EVENTUALLY(handled != before);
   }
-  CHECK(handled > 0);
   if (way != Way::PollThenRecv) {
     client.say('x');
     CHECK_EQ(interrupted.result(), 1);
@@ -182,16 +176,16 @@ void ends_of_a_wait(Way way, bool tcp) {
 
 void cancelled(Way way, bool tcp) {
   const Client client(tcp);
-  std::atomic<bool> waits{false};
+  std::atomic<pid_t> waits{0};
   pthread_t thread = spawn([&] {
     client.play(way);
-    waits = true;
+    waits = gettid();
     char byte;
     receive(way, client.near, &byte);
     check_fail(__FILE__, __LINE__, "a cancelled wait has returned");
   });
-  EVENTUALLY(waits);
-  sleep_ms(2);
+  EVENTUALLY(waits != 0);
+  let_block(waits);
   CHECK_OK(pthread_cancel(thread));
   void* result;
   CHECK_OK(pthread_join(thread, &result));
