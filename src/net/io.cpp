@@ -970,6 +970,7 @@ long io_poll(pollfd* fds, nfds_t n, timespec* left, const uint64_t* mask) {
   auto count = static_cast<int>(n);
   Watch watches[kMostWatched];
   Descriptor* one = nullptr;  // if it is a wait for input of one descriptor, of which we know
+  bool lonely = false;
   if (can && n == 1 && (fds[0].events & POLLIN) && !(fds[0].events & POLLOUT)) one = record_find(fds[0].fd);
   long r = wait_for_ready(
       n > 1, deadline, mask,
@@ -992,16 +993,16 @@ long io_poll(pollfd* fds, nfds_t n, timespec* left, const uint64_t* mask) {
         // What woke us is not the answer: the event may have been fetched from the kernel before we asked it last.
         if (!can) return Waited::Unable;
         if (!one) return watch_wait(watches, count, until);
-        LonelyWait lonely(one);
+        LonelyWait wait(one);
         Waited why = watch_wait(watches, count, until);
-        if (why == Waited::Event) lonely.parked();
+        if (why == Waited::Event) wait.parked();
         return why;
       },
       [&](timespec* rest) {
-        if (!one) return region_syscall(RegionClass::Long, SYS_ppoll, word(fds), word(n), word(rest), 0, 8);
+        if (!lonely) return region_syscall(RegionClass::Long, SYS_ppoll, word(fds), word(n), word(rest), 0, 8);
         return LonelyWait(one).in_kernel(SYS_ppoll, word(fds), word(n), word(rest), 0, 8, 0);
       },
-      [&] { return one && LonelyWait::blocks(fds[0].fd, one); });
+      [&] { return lonely = one && LonelyWait::blocks(fds[0].fd, one); });
   write_back(left, deadline);
   return r;
 }
