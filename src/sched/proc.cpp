@@ -98,6 +98,11 @@ constexpr uint32_t kFutileWakes = 8;  // wake-ups in vain before ready() becomes
 // An M that is out of work again so soon after it was woken could have slept on: the waker's own P would have done that
 // in less time than the wake-up took.
 constexpr Nanos kWorthOfWake = 20 * kMicrosecond;
+// Nor was it worth it where it ran Gs for so short turns only: what they touch has to come over from the other
+// processor, which costs more than it gains (a barrier of 64 takes twice as long with two Ps as with one). An M that
+// found so much work at one go is believed all the same.
+constexpr Nanos kShortTurn = kMicrosecond;
+constexpr Nanos kMuchWork = 200 * kMicrosecond;
 constexpr uint32_t kThriftyEvery = 1024;
 constexpr int kFewProcs = 4;  // so many Ps wakep() looks at
 
@@ -309,6 +314,7 @@ void m_wake(M* m) {
 void note_awake(M* m) {
   m->awake_since = sys::nanotime();
   m->stole_next = false;
+  m->awake_p = nullptr;
 }
 
 void m_sleep(M* m) {
@@ -318,6 +324,8 @@ void m_sleep(M* m) {
     P* p = m->next_p;
     m->next_p = nullptr;
     acquirep(m, p);
+    m->awake_p = p;
+    m->awake_looks = p->looks.load(std::memory_order_relaxed);
   }
 }
 
@@ -530,9 +538,11 @@ bool retire(P* p, M* m) {
   return true;
 }
 
-// m has found nothing since it ran out of work. Was it worth the wake-up?
-void note_worth_of_wake(M* m, Nanos out_of_work) {
-  if (out_of_work - m->awake_since < kWorthOfWake) {
+// m has found nothing since it ran out of work, with p then. Was it worth the wake-up?
+void note_worth_of_wake(const M* m, const P* p, Nanos out_of_work) {
+  Nanos worked = out_of_work - m->awake_since;
+  uint32_t turns = p == m->awake_p ? p->looks.load(std::memory_order_relaxed) - m->awake_looks : 0;
+  if (worked < kWorthOfWake || (worked < kMuchWork && worked < turns * kShortTurn)) {
     sched.n_futile.fetch_add(1, std::memory_order_relaxed);
     tally(nullptr, Counter::futile_wakes);
   } else if (!m->stole_next) {  // one of a pair that works in turns is no sign of work for two
@@ -591,7 +601,7 @@ G* find_runnable(M* m) {
     if (was_spinning) {
       m->spinning = false;
       sched.n_spinning.fetch_sub(1, std::memory_order_seq_cst);
-      note_worth_of_wake(m, out_of_work);
+      note_worth_of_wake(m, p, out_of_work);
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (any_runq() || queued_globally()) {

@@ -294,6 +294,9 @@ struct alignas(kCacheLine) M {
   bool spinning = false;    // looking for work without having any; itself, or who wakes it
   bool stole_next = false;  // it has found a runnext since then; itself
   Nanos awake_since = 0;    // when it woke last; itself
+  // The P it was woken with and that P's looks at the time; itself.
+  const P* awake_p = nullptr;
+  uint32_t awake_looks = 0;
   // 0 running or to be woken, 1 asleep. Set to 1 by the M (relaxed) before it is on a list, under whose lock its waker
   // finds it; to 0 with release, read with acquire: next_p and spinning come before.
   std::atomic<uint32_t> park_word{0};
