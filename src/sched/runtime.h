@@ -255,6 +255,7 @@ struct alignas(kCacheLine) P {
   uint32_t seen_syscalltick = 0;
   Nanos seen_syscall_when = 0;
   Nanos seen_cpu = 0;
+  Nanos seen_cpu_when = 0;
   long seen_switches = -1;
   const G* seen_g = nullptr;
   uint32_t seen_calls = 0;

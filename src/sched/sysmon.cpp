@@ -253,6 +253,7 @@ Pace retake(Nanos now) {
       if (p->seen_cpu >= 0) cpu_sampled(m, cpu - p->seen_cpu);
       bool computing = p->seen_cpu >= 0 && cpu != p->seen_cpu;
       p->seen_cpu = cpu;
+      p->seen_cpu_when = now;
       if (!computing && kernel_thread_sleeps(own_tasks(), m->tid)) {
         m->seen_asleep = now;
         if (retake_unknown(p, m)) {
@@ -349,7 +350,14 @@ void preempt_longest(Nanos now) {
     ask_to_give_way(m);
     return;
   }
-  // As in slice_is_over(): only what has not slept since the last look, which may have been 20 us ago.
+  // As in slice_is_over(): only what has not slept since the last look, which may have been 20 us ago. What has had a
+  // core nearly all that time has not, and that can be told at once; to read a file of the kernel takes as long as the
+  // rest of the wake-up.
+  Nanos looked = sys::nanotime() - longest->seen_cpu_when;
+  if (longest->seen_cpu >= 0 && kernel_cpu_time(m->tid) - longest->seen_cpu >= looked - looked / 8) {
+    interrupt(m);
+    return;
+  }
   long switches = voluntary_switches(m->tid);
   bool computes = longest->seen_switches == switches;
   longest->seen_switches = switches;

@@ -161,10 +161,6 @@ NativeState::NativeState() : g_(getg()) {
   if (!g_) return;
   lock_os_thread();
   region_enter(RegionClass::Long);
-  // A preemption signal that is on its way when the program is replaced would end the new one: no more are sent, and
-  // one that was has come.
-  std::atomic<bool>& sent = own_m()->preempt_sent;
-  while (sent.exchange(true, std::memory_order_seq_cst)) sys::sched_yield();
   m_leave_thread_pointer(own_m());
   set_timer_slack(sched.timer_slack);
   m_mask_ = set_kernel_mask(g_->sigmask.load(std::memory_order_relaxed));
@@ -175,13 +171,16 @@ NativeState::~NativeState() {
   set_kernel_mask(m_mask_);
   m_take_thread_pointer(own_m());
   set_timer_slack(kMTimerSlack);
-  own_m()->preempt_sent.store(false, std::memory_order_seq_cst);
   region_exit();
   unlock_os_thread();
 }
 
 ExecState::ExecState() {
   if (!g_) return;
+  // A preemption signal that is on its way when the program is replaced would end the new one: no more are sent, and
+  // one that was has come.
+  std::atomic<bool>& sent = own_m()->preempt_sent;
+  while (sent.exchange(true, std::memory_order_seq_cst)) sys::sched_yield();
   in_exec.fetch_add(1, std::memory_order_relaxed);
   handed_ = signals_to_kernel();
 }
@@ -190,6 +189,7 @@ ExecState::~ExecState() {
   if (!g_) return;
   signals_from_kernel(handed_);
   in_exec.fetch_sub(1, std::memory_order_relaxed);
+  own_m()->preempt_sent.store(false, std::memory_order_seq_cst);
 }
 
 bool exec_under_way() { return in_exec.load(std::memory_order_relaxed) != 0; }
