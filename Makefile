@@ -88,7 +88,7 @@ BEHAVIOUR_LIBS := $(patsubst %,$(B)/behaviour/lib%.so,$(basename $(notdir $(BEHA
 
 # ---- commands ----
 
-.PHONY: lib launcher programs test symbols soak soak-io conformance demo bench lint format clean help deps
+.PHONY: lib launcher programs test symbols soak soak-io conformance demo bench bench-check lint format clean help deps
 .PHONY: install uninstall deb need-deb need-lib need-test need-conformance need-demo need-bench need-lint
 lib: $(LIB) $(LIB)-gdb.py $(if $(CROSS),,$(LAUNCHER))
 
@@ -124,6 +124,9 @@ demo: $(LIB) | need-demo
 bench: $(LIB) $(B)/bench/bench $(B)/bench/echo_server $(B)/bench/echo_client $(B)/bench/twin $(B)/bench/trace_cost
 	$(Q)bench/run --build $(B) $(BENCHFLAGS)
 
+bench-check: $(LIB) $(B)/bench/operations $(B)/bench/steps
+	$(Q)bench/check --build $(B) $(BENCHFLAGS)
+
 FORMATTED := $(wildcard arch/*.h arch/*/*.h arch/*/*.cpp src/*/*.h src/*/*.cpp interpose/*.h interpose/*.cpp \
   launcher/*.h launcher/*.cpp bench/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
   tests/behaviour/lib/*.c tests/behaviour/lib/*.cpp)
@@ -157,6 +160,7 @@ help:
 	@echo '  make soak-io            connections by the thousand for ten minutes; SOAK_CONNECTIONS="10000 1000 600"'
 	@echo '  make conformance        glibc'"'"'s own tests, natively and under goshim; CONFORMANCEFLAGS="--only REGEX --verbose"'
 	@echo '  make bench              natively and under goshim, one table; BENCHFLAGS="--only REGEX --repeat 5"'
+	@echo '  make bench-check        instructions and system calls of single operations, against bench/expected.json'
 	@echo '  make demo               real programs natively and under goshim'
 	@echo '  make install            to PREFIX (/usr/local), LIBDIR (PREFIX/lib), under DESTDIR; make uninstall'
 	@echo '  make deb                a Debian package, in the build folder'
@@ -293,7 +297,7 @@ $(B)/bench/echo_%: bench/echo_%.cpp $(B)/flags | need-bench
 	@$(if $(V),,echo "  $(CXX) $<")
 	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $<
 
-$(B)/bench/trace_cost: bench/trace_cost.cpp $(B)/flags | need-bench
+$(B)/bench/trace_cost $(B)/bench/operations $(B)/bench/steps: $(B)/bench/%: bench/%.cpp $(B)/flags | need-bench
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  $(CXX) $<")
 	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $<
