@@ -13,8 +13,8 @@ static void on_signal(int signal) {
   atomic_fetch_add(&handled, 1);
 }
 
-// A read that does not end: EINTR after a handler without SA_RESTART. The request is left in flight, since libc's list of
-// those who wait for it then points into a frame that is gone.
+// A read that does not end: EINTR after a handler without SA_RESTART. The request is left in flight, since libc's list
+// of those who wait for it then points into a frame that is gone.
 static void* wait_for_a_list(void* arg) {
   int ends[2];
   static char buffer[16];
