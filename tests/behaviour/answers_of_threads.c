@@ -1,7 +1,6 @@
 // Shows what is answered for threads that have ended and are not joined yet (signals, names), for sizes of stacks and
-// guards that cannot be had, for a guard that is larger than memory, for joining oneself, for setting a clock of a thread,
-// for no thread at all;
-// and that an attribute object tells whether a thread was made with a policy of its own.
+// guards that cannot be had, for a guard that is larger than memory, for joining oneself, for setting the clock of a
+// thread, for no thread at all; and that an attribute object tells whether a thread was made with a policy of its own.
 #include "check.h"
 
 #include <limits.h>
