@@ -1,5 +1,6 @@
 // The start of the runtime, at the first creation of a thread (D1): learns what must be learned, makes the Ps, turns
 // the calling thread into a G.
+#include <linux/membarrier.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
@@ -32,6 +33,8 @@ constexpr size_t kTpReach = 1 << 20;
 const char* learn() {
   arch::init();
   if (getauxval(AT_PAGESZ) != kPage) return "the kernel's pages are not of 4 KB";
+  // What signals, preemption and retakes rest on. Here, since a child of a fork finds it as its parent did.
+  if (sys::call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0) return "no membarrier(2)";
   if (const char* why = tcb::learn()) return why;
   if (options.tp_trap && !traced_by_debugger()) {
     arch::trap_thread_pointers(tcb::footprint() + kTpReach, traced_by_debugger);

@@ -520,7 +520,6 @@ void sysmon_after_fork_child() {
 }
 
 void sysmon_start() {
-  sys::call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
   void* may_have = may_have_own_table() ? &pidfd : nullptr;
   if (!helper_thread_start(sysmon_main, may_have, nullptr)) fatal("cannot start a kernel thread");
 }
