@@ -128,7 +128,7 @@ bench-check: $(LIB) $(B)/bench/operations $(B)/bench/steps
 	$(Q)bench/check --build $(B) $(BENCHFLAGS)
 
 FORMATTED := $(wildcard arch/*.h arch/*/*.h arch/*/*.cpp src/*/*.h src/*/*.cpp interpose/*.h interpose/*.cpp \
-  launcher/*.h launcher/*.cpp bench/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
+  launcher/*.h launcher/*.cpp bench/*.h bench/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
   tests/behaviour/lib/*.c tests/behaviour/lib/*.cpp)
 TIDIED := $(filter %.cpp,$(RUNTIME_SOURCES) $(INTERPOSE_SOURCES))
 lint: $(TIDIED:%=$(B)/tidy/%) | need-lint
@@ -159,7 +159,7 @@ help:
 	@echo '  make soak               the behaviour tests in long loops; TESTFLAGS="--repeat 50 --for 600"'
 	@echo '  make soak-io            connections by the thousand for ten minutes; SOAK_CONNECTIONS="10000 1000 600"'
 	@echo '  make conformance        glibc'"'"'s own tests, natively and under goshim; CONFORMANCEFLAGS="--only REGEX --verbose"'
-	@echo '  make bench              natively and under goshim, one table; BENCHFLAGS="--only REGEX --repeat 5"'
+	@echo '  make bench              natively, under goshim, in Go: one table; BENCHFLAGS="--only REGEX --svg FILE"'
 	@echo '  make bench-check        instructions and system calls of single operations, against bench/expected.json'
 	@echo '  make demo               real programs natively and under goshim'
 	@echo '  make install            to PREFIX (/usr/local), LIBDIR (PREFIX/lib), under DESTDIR; make uninstall'
@@ -179,7 +179,7 @@ need-conformance: need-lib
 need-demo: need-lib
 	$(Q)tests/need python3 xz-utils pigz sysbench
 need-bench: need-lib
-	$(Q)tests/need python3 libbenchmark-dev
+	$(Q)tests/need python3 libbenchmark-dev $(if $(findstring --svg,$(BENCHFLAGS)),gnuplot-nox)
 	$(Q)tests/need golang-go || echo 'bench: without the Go twins'
 need-deb: need-lib
 	$(Q)tests/need dpkg-dev
@@ -287,10 +287,13 @@ $(B)/behaviour/lib%.so: tests/behaviour/lib/%.c $(B)/flags | need-test
 
 # ---- benchmarks and lint ----
 
-$(B)/bench/bench: bench/bench.cpp $(B)/flags | need-bench
+$(B)/bench/%.o: bench/%.cpp $(B)/flags | need-bench
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  $(CXX) $<")
-	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $< -lbenchmark
+	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+$(B)/bench/bench: $(B)/bench/bench.o $(B)/bench/twins.o
+	$(Q)$(CXX) $(TEST_FLAGS) -o $@ $^ -lbenchmark
 
 $(B)/bench/echo_%: bench/echo_%.cpp $(B)/flags | need-bench
 	@mkdir -p $(@D)
@@ -303,10 +306,10 @@ $(B)/bench/trace_cost $(B)/bench/operations $(B)/bench/steps: $(B)/bench/%: benc
 	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $<
 
 # The Go twins are left out where there is no Go.
-$(B)/bench/twin: bench/go/twin.go | need-bench
+$(B)/bench/twin: $(wildcard bench/go/*) | need-bench
 	@mkdir -p $(@D)
-	@$(if $(V),,echo "  go $<")
-	$(Q)! command -v go >/dev/null || GO111MODULE=off GOCACHE=$(abspath $(B))/go-cache go build -o $@ $<
+	@$(if $(V),,echo "  go $(<D)")
+	$(Q)! command -v go >/dev/null || GO111MODULE=off GOCACHE=$(abspath $(B))/go-cache go build -o $@ ./$(<D)
 
 # One stamp a file, so that only what changed is looked at again.
 $(B)/tidy/%: % .clang-tidy $(B)/obj/%.o | need-lint
