@@ -128,7 +128,7 @@ bench-check: $(LIB) $(B)/bench/operations $(B)/bench/steps
 	$(Q)bench/check --build $(B) $(BENCHFLAGS)
 
 FORMATTED := $(wildcard arch/*.h arch/*/*.h arch/*/*.cpp src/*/*.h src/*/*.cpp interpose/*.h interpose/*.cpp \
-  launcher/*.h launcher/*.cpp bench/*.h bench/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
+  launcher/*.h launcher/*.cpp bench/*.h bench/*.cpp bench/twins/*.h bench/twins/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
   tests/behaviour/lib/*.c tests/behaviour/lib/*.cpp)
 TIDIED := $(filter %.cpp,$(RUNTIME_SOURCES) $(INTERPOSE_SOURCES))
 lint: $(TIDIED:%=$(B)/tidy/%) | need-lint
@@ -292,7 +292,7 @@ $(B)/bench/%.o: bench/%.cpp $(B)/flags | need-bench
 	@$(if $(V),,echo "  $(CXX) $<")
 	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
-$(B)/bench/bench: $(B)/bench/bench.o $(B)/bench/twins.o
+$(B)/bench/bench: $(patsubst bench/%.cpp,$(B)/bench/%.o,bench/bench.cpp $(wildcard bench/twins/*.cpp))
 	$(Q)$(CXX) $(TEST_FLAGS) -o $@ $^ -lbenchmark
 
 $(B)/bench/echo_%: bench/echo_%.cpp $(B)/flags | need-bench
@@ -318,5 +318,5 @@ $(B)/tidy/%: % .clang-tidy $(B)/obj/%.o | need-lint
 	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- $(LIB_FLAGS) 2>$@.log || { grep -v 'warnings generated' $@.log; exit 1; }
 	@touch $@
 
--include $(RUNTIME_OBJECTS:.o=.d) $(INTERPOSE_OBJECTS:.o=.d) $(LAUNCHER_OBJECTS:.o=.d) $(wildcard $(B)/unit*/*.d $(B)/behaviour/*.d $(B)/bench/*.d)
+-include $(RUNTIME_OBJECTS:.o=.d) $(INTERPOSE_OBJECTS:.o=.d) $(LAUNCHER_OBJECTS:.o=.d) $(wildcard $(B)/unit*/*.d $(B)/behaviour/*.d $(B)/bench/*.d $(B)/bench/twins/*.d)
 -include $(foreach s,thread address,$(wildcard $(RUNTIME_SOURCES:%=$(B)/obj-$(s)/%.d)))

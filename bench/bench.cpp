@@ -1,4 +1,4 @@
-// Google Benchmark twins of the operations goshim is about. One program, with the twins of Go's benchmarks (twins.cpp),
+// Google Benchmark twins of the operations goshim is about. One program, with the twins of Go's benchmarks (twins/),
 // which bench/run runs natively and under goshim in turn. Every time is wall-clock time: threads share it.
 #include "bench.h"
 

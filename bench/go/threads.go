@@ -214,7 +214,8 @@ func kernelSleep(d time.Duration) {
 	})
 	t := syscall.NsecToTimespec(int64(d))
 	var event [4]uint64
-	syscall.Syscall6(syscall.SYS_IO_GETEVENTS, context, 1, 1, uintptr(unsafe.Pointer(&event)), uintptr(unsafe.Pointer(&t)), 0)
+	to, timeout := uintptr(unsafe.Pointer(&event)), uintptr(unsafe.Pointer(&t))
+	syscall.Syscall6(syscall.SYS_IO_GETEVENTS, context, 1, 1, to, timeout, 0)
 }
 
 func syscallsAsleep(threads int) operation {

@@ -1,11 +1,11 @@
 // The Go twins of what bench/ measures: an echo server with a goroutine for each connection, and operations.
 //
 //	twin server           prints its port, ends when its stdin does
-//	twin list             the names of the operations, which are those of bench.cpp and twins.cpp
+//	twin list             the names of the operations, which are those of bench.cpp and twins/
 //	twin NAME SECONDS     nanoseconds of one; measured for as long as that at least
 //
-// A name with /NUMBER... means what it does there. Of timers two figures are printed: how late they are on the average, and
-// the 99th percentile.
+// A name with /NUMBER... means what it does there. Of timers two figures are printed: how late they are on the average,
+// and the 99th percentile.
 package main
 
 import (
