@@ -92,8 +92,8 @@ func prodCons(capacity int) operation {
 				return
 			}
 			mine := 0
-			for <-channel != 0 {
-				mine++
+			for value := <-channel; value != 0; value = <-channel {
+				mine += value
 			}
 			atomic.AddInt64(&sum, int64(mine))
 		})

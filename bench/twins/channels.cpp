@@ -92,7 +92,7 @@ void go_chan_prodcons(State& state) {
         channel.send(0);  // the end, for one consumer
       } else {
         long mine = 0;
-        while (channel.receive() != 0) mine++;
+        for (long value; (value = channel.receive()) != 0;) mine += value;
         sum += mine;
       }
     });

@@ -36,7 +36,7 @@ class Lateness {
   void report(State& state, size_t expected) {
     std::vector<double> all;
     for (auto& s : samples_) all.insert(all.end(), s.begin(), s.end());
-    check(state, all.size() == expected, "timers are missing");
+    if (all.size() != expected) return state.SkipWithError("timers are missing");
     std::sort(all.begin(), all.end());
     state.counters[kLate] = std::accumulate(all.begin(), all.end(), 0.0) / static_cast<double>(all.size());
     state.counters[kLate99] = all[(all.size() * 99 + 99) / 100 - 1];
