@@ -18,9 +18,6 @@ namespace {
 
 using namespace bench;
 
-// From here on libc knows that the process has had threads: its shortcuts for single-threaded programs are off.
-void have_threads() { join(start(nothing, nullptr)); }
-
 // Times body(ops) in `threads` threads at once, each doing ops operations of the measured kind. The threads meet before
 // the clock starts; the figure is wall-clock time by operation, of all threads together.
 template <typename Body>

@@ -94,6 +94,7 @@ __attribute__((noinline)) long recurse(int deeper) {
 }
 
 void go_stack_growth_deep(State& state) {
+  have_threads();
   long frames = 0;
   for (auto _ : state)
     join(start([](void* p) -> void* { return *static_cast<long*>(p) += recurse(kDeep), p; }, &frames));
@@ -149,6 +150,7 @@ void go_matmult(State& state) {
     for (int j = 0; j < kSize; j++) a[i][j] = i * kSize + j;
     c[i].fill(0);
   }
+  have_threads();
   long products = 0;
   while (state.KeepRunningBatch(kSize * kSize * kSize)) {
     multiply({&a, &a, &c, 0, kSize, 0, kSize, 0, kSize});

@@ -65,6 +65,7 @@ void go_timer_latency(State& state) {
   std::vector<Timer> timers;
   for (int i = 0; i < round.timers; i++) timers.push_back({&round, i});
   std::vector<pthread_t> threads(timers.size());
+  have_threads();
   for (auto _ : state) {
     round.ended = 0;
     for (size_t i = 0; i < timers.size(); i++) {
