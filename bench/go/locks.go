@@ -165,41 +165,43 @@ func barrier(threads int) operation {
 	}}
 }
 
-// So many goroutines wait at semaphores, all are woken, and all wait again.
+// So many goroutines wait at semaphores, all are woken, and all wait again, at those for every other round.
 func semTable(threads, semaphores int) operation {
 	return operation{threads, func(c *clock, ops int) {
 		c.stop()
-		all := make([]uint32, semaphores)
-		round := new(uint32)
+		all := [2][]uint32{make([]uint32, semaphores), make([]uint32, semaphores)}
+		done := new(uint32)
 		var left, woken int64
 		var stop int32
 		var ended sync.WaitGroup
 		ended.Add(threads)
 		for i := 0; i < threads; i++ {
-			go func(mine *uint32) {
+			go func(mine int) {
 				defer ended.Done()
-				for {
-					acquire(mine)
+				for round := 0; ; round++ {
+					acquire(&all[round%2][mine])
 					if atomic.LoadInt32(&stop) != 0 {
 						return
 					}
 					atomic.AddInt64(&woken, 1)
 					if atomic.AddInt64(&left, -1) == 0 {
-						release(round, false, 0)
+						release(done, false, 0)
 					}
 				}
-			}(&all[i*semaphores/threads])
+			}(i * semaphores / threads)
 		}
+		rounds := 0
 		releaseAll := func() {
 			for i := 0; i < threads; i++ {
-				release(&all[i*semaphores/threads], false, 0)
+				release(&all[rounds%2][i*semaphores/threads], false, 0)
 			}
+			rounds++
 		}
 		c.goOn()
-		for done := 0; done < ops; done += threads {
+		for i := 0; i < ops; i += threads {
 			atomic.StoreInt64(&left, int64(threads))
 			releaseAll()
-			acquire(round)
+			acquire(done)
 		}
 		c.stop()
 		atomic.StoreInt32(&stop, 1)

@@ -121,36 +121,41 @@ void go_cond(State& state) {
 BENCHMARK(go_cond)->Arg(1)->Arg(2)->Arg(4)->Arg(8)->Arg(16)->Arg(32)->UseRealTime();
 
 // SemTable, with threads in the table: so many wait at semaphores, all are woken, and all wait again. The figure is one
-// of them. At two semaphores, half of them each (OneAddrCollision), or at one each (ManyAddrCollision).
+// of them. At two semaphores, half of them each (OneAddrCollision), or at one each (ManyAddrCollision). There are as
+// many semaphores again for every other round, so that nobody is woken twice in one.
 void sem_table(State& state, size_t semaphores) {
   struct Table {
-    std::vector<sem_t> all;
+    std::vector<sem_t> rounds[2];
     std::atomic<long> left{0}, woken{0};
     std::atomic<bool> stop{false};
-    sem_t round;
+    sem_t ended;
   } table;
   const auto threads = static_cast<size_t>(state.range(0));
-  table.all.resize(semaphores);
-  for (auto& s : table.all) sem_init(&s, 0, 0);
-  sem_init(&table.round, 0, 0);
+  for (auto& all : table.rounds) {
+    all.resize(semaphores);
+    for (auto& s : all) sem_init(&s, 0, 0);
+  }
+  sem_init(&table.ended, 0, 0);
+  size_t round = 0;
   auto post_all = [&] {
-    for (size_t i = 0; i < threads; i++) sem_post(&table.all[i * semaphores / threads]);
+    auto& all = table.rounds[round++ % 2];
+    for (size_t i = 0; i < threads; i++) sem_post(&all[i * semaphores / threads]);
   };
   struct Arg {
     Table* table;
-    sem_t* mine;
+    size_t mine;
   };
   std::vector<Arg> args;
-  for (size_t i = 0; i < threads; i++) args.push_back({&table, &table.all[i * semaphores / threads]});
+  for (size_t i = 0; i < threads; i++) args.push_back({&table, i * semaphores / threads});
   std::vector<pthread_t> waiting;
   for (auto& arg : args) {
     auto routine = [](void* p) -> void* {
-      auto* a = static_cast<Arg*>(p);
-      for (;;) {
-        wait(a->mine);
-        if (a->table->stop) return nullptr;
-        a->table->woken++;
-        if (--a->table->left == 0) sem_post(&a->table->round);
+      auto [table, mine] = *static_cast<Arg*>(p);
+      for (size_t round = 0;; round++) {
+        wait(&table->rounds[round % 2][mine]);
+        if (table->stop) return nullptr;
+        table->woken++;
+        if (--table->left == 0) sem_post(&table->ended);
       }
     };
     waiting.push_back(start(routine, &arg));
@@ -159,7 +164,7 @@ void sem_table(State& state, size_t semaphores) {
   while (state.KeepRunningBatch(static_cast<long>(threads))) {
     table.left = static_cast<long>(threads);
     post_all();
-    wait(&table.round);
+    wait(&table.ended);
     expected += static_cast<long>(threads);
   }
   table.stop = true;
