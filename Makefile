@@ -88,8 +88,8 @@ BEHAVIOUR_LIBS := $(patsubst %,$(B)/behaviour/lib%.so,$(basename $(notdir $(BEHA
 
 # ---- commands ----
 
-.PHONY: lib launcher programs test symbols soak soak-io conformance demo bench bench-check lint format clean help deps
-.PHONY: install uninstall deb need-deb need-lib need-test need-conformance need-demo need-bench need-lint
+.PHONY: lib launcher programs test symbols soak soak-io conformance demo bench bench-check bench-scale lint format clean help deps
+.PHONY: install uninstall deb need-deb need-lib need-test need-conformance need-demo need-bench need-bench-scale need-lint
 lib: $(LIB) $(LIB)-gdb.py $(if $(CROSS),,$(LAUNCHER))
 
 launcher: $(LAUNCHER)
@@ -123,6 +123,9 @@ demo: $(LIB) | need-demo
 
 bench: $(LIB) $(B)/bench/bench $(B)/bench/echo_server $(B)/bench/echo_client $(B)/bench/twin $(B)/bench/trace_cost
 	$(Q)bench/run --build $(B) $(BENCHFLAGS)
+
+bench-scale: $(LIB) $(B)/bench/scale | need-bench-scale
+	$(Q)bench/scale --build $(B) $(BENCHFLAGS)
 
 bench-check: $(LIB) $(B)/bench/operations $(B)/bench/steps
 	$(Q)bench/check --build $(B) $(BENCHFLAGS)
@@ -160,6 +163,7 @@ help:
 	@echo '  make soak-io            connections by the thousand for ten minutes; SOAK_CONNECTIONS="10000 1000 600"'
 	@echo '  make conformance        glibc'"'"'s own tests, natively and under goshim; CONFORMANCEFLAGS="--only REGEX --verbose"'
 	@echo '  make bench              natively, under goshim, in Go: one table; BENCHFLAGS="--only REGEX --svg FILE"'
+	@echo '  make bench-scale        beside 10 to 1,000,000 threads; BENCHFLAGS="--svg FILE --most 100000"'
 	@echo '  make bench-check        instructions and system calls of single operations, against bench/expected.json'
 	@echo '  make demo               real programs natively and under goshim'
 	@echo '  make install            to PREFIX (/usr/local), LIBDIR (PREFIX/lib), under DESTDIR; make uninstall'
@@ -181,6 +185,8 @@ need-demo: need-lib
 need-bench: need-lib
 	$(Q)tests/need python3 libbenchmark-dev $(if $(findstring --svg,$(BENCHFLAGS)),gnuplot-nox)
 	$(Q)tests/need golang-go || echo 'bench: without the Go twins'
+need-bench-scale: need-lib
+	$(Q)tests/need python3 gnuplot-nox
 need-deb: need-lib
 	$(Q)tests/need dpkg-dev
 need-lint: need-lib
@@ -300,7 +306,7 @@ $(B)/bench/echo_%: bench/echo_%.cpp $(B)/flags | need-bench
 	@$(if $(V),,echo "  $(CXX) $<")
 	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $<
 
-$(B)/bench/trace_cost $(B)/bench/operations $(B)/bench/steps: $(B)/bench/%: bench/%.cpp $(B)/flags | need-bench
+$(B)/bench/trace_cost $(B)/bench/operations $(B)/bench/steps $(B)/bench/scale: $(B)/bench/%: bench/%.cpp $(B)/flags | need-bench
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  $(CXX) $<")
 	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $<

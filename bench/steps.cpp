@@ -1,7 +1,7 @@
-// Counts what a program does between two breakpoint instructions of its own (bench/operations.cpp), and prints the count:
+// Counts what a program does between two breakpoint instructions of its own (bench/operations.cpp), and prints it:
 //   steps instructions|calls PROGRAM ARGUMENT...
-// instructions: those of the kernel thread that meets the breakpoints, in user mode. It is stepped through them, and the
-//   others stand still meanwhile: it is so slow then that whoever looks at the clock would find reasons to interfere.
+// instructions: those of the kernel thread that meets the breakpoints, in user mode. It is stepped through them, and
+//   the others stand still meanwhile: it is so slow that whoever looks at the clock would find reasons to interfere.
 // calls: system calls of all its kernel threads, apart from arch_prctl: whether a switch needs it is the processor's
 //   business.
 #include <errno.h>

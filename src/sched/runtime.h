@@ -254,9 +254,11 @@ struct alignas(kCacheLine) P {
   Nanos seen_sched_when = 0;
   uint32_t seen_syscalltick = 0;
   Nanos seen_syscall_when = 0;
-  Nanos seen_cpu = 0;
+  Nanos seen_cpu = 0;  // of its M, at seen_cpu_when; it had used some at seen_computing
   Nanos seen_cpu_when = 0;
-  long seen_switches = -1;
+  Nanos seen_computing = 0;
+  static constexpr long kNotRead = -2;  // -1: the kernel does not tell
+  long seen_switches = kNotRead;
   const G* seen_g = nullptr;
   uint32_t seen_calls = 0;
   Nanos seen_calls_when = 0;
@@ -379,8 +381,10 @@ class NoPreempt {
   NoPreempt& operator=(const NoPreempt&) = delete;
 };
 
-// The G of a thread made by goshim, from its pthread_t; null for a foreign thread's.
+// The G of a thread made by goshim, from its pthread_t; null for a foreign thread's, and for 0, which libc knows how to
+// refuse.
 inline G* g_of(pthread_t t) {
+  if (t == 0) return nullptr;
   ptrdiff_t offset = reinterpret_cast<char*>(&goshim_tls) - reinterpret_cast<char*>(arch::thread_pointer());
   return reinterpret_cast<Tls*>(reinterpret_cast<char*>(tcb::tp_of(t)) + offset)->owner;
 }

@@ -55,14 +55,16 @@ int pidfd = -1;
 int task_dir = -1;
 OwnFd& shared_task_dir() { return own_fd_of(OwnFdName::Tasks); }
 
-// On the thread that starts the runtime: can sysmon have a table of its own?
+// On the thread that starts the runtime: can sysmon have a table of its own? Where the program has used up its numbers
+// that is not known, and sysmon, which would get none either, needs its own the more.
 bool may_have_own_table() {
   long process = sys::call(SYS_pidfd_open, sched.pid, 0);
+  if (process == -EMFILE) return true;
   if (process < 0) return false;
   long copy = sys::call(SYS_pidfd_getfd, process, process, 0);
   if (copy >= 0) sys::close(static_cast<int>(copy));
   sys::close(static_cast<int>(process));
-  return copy >= 0;
+  return copy >= 0 || copy == -EMFILE;
 }
 
 // Once it has a table of its own.
@@ -80,11 +82,6 @@ void take_own_table() {
   fetch();
 }
 
-void open_task_dir() {
-  long fd = sys::call(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  task_dir = own_table ? static_cast<int>(fd) : shared_task_dir().keep(static_cast<int>(fd));
-}
-
 int own_tasks() { return own_table ? task_dir : shared_task_dir().get(); }
 
 // tasks is /proc/self/task. Reads <tid>/<name> there, terminated; the length, at most size - 1, or not above 0.
@@ -99,19 +96,76 @@ long read_task_file(int tasks, int tid, const char* name, char* text, size_t siz
   return n;
 }
 
-// How often the kernel thread has gone to sleep of its own accord, ever; -1 if that cannot be read.
-long voluntary_switches(int tid) {
+// What the kernel thread's status says in its line "name:"; the line's last number, -1 if there is none.
+long number_in_status(int tasks, int tid, const char* name) {
   char text[4096];
-  long n = read_task_file(own_tasks(), tid, "status", text, sizeof text);
-  constexpr char kName[] = "\nvoluntary_ctxt_switches:\t";
-  constexpr long kLength = sizeof kName - 1;
-  for (long i = 0; i + kLength < n; i++) {
-    if (std::memcmp(text + i, kName, kLength) != 0) continue;
-    long count;
-    const char* end;
-    return parse_number(text + i + kLength, &count, &end) ? count : -1;
+  long n = read_task_file(tasks, tid, "status", text, sizeof text);
+  long length = static_cast<long>(std::strlen(name));
+  for (long i = 0; i + length + 2 < n; i++) {
+    if (text[i] != '\n' || std::memcmp(text + i + 1, name, static_cast<size_t>(length)) != 0) continue;
+    const char* at = text + i + 1 + length;
+    if (*at++ != ':') continue;
+    long last = -1;
+    for (long number; *at == '\t' || *at == ' ';) {
+      if (!parse_number(at + 1, &number, &at)) return -1;
+      last = number;
+    }
+    return last;
   }
   return -1;
+}
+
+// The names in it are those of the PID namespace that /proc was mounted for. If that is not ours it is of no use: an
+// entry that bears the name of one of our kernel threads may be another one's.
+bool names_our_threads(int tasks) {
+  int tid = sys::gettid();
+  return number_in_status(tasks, tid, "NSpid") == tid;
+}
+
+void open_task_dir() {
+  long fd = sys::call(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0 && !names_our_threads(static_cast<int>(fd))) {
+    sys::close(static_cast<int>(fd));
+    fd = -1;
+  }
+  task_dir = own_table ? static_cast<int>(fd) : shared_task_dir().keep(static_cast<int>(fd));
+}
+
+// How often the kernel thread has gone to sleep of its own accord, ever; -1 if that cannot be read.
+long voluntary_switches(int tid) { return number_in_status(own_tasks(), tid, "voluntary_ctxt_switches"); }
+
+// The kernel's letter for what the kernel thread does; 0 if that cannot be read.
+char task_state(int tasks, int tid) {
+  char text[256] = {};
+  long n = read_task_file(tasks, tid, "stat", text, sizeof text);
+  // "tid (comm) S ...": comm may hold anything, so the last ')' counts.
+  for (long i = n - 1; i >= 0; i--) {
+    if (text[i] == ')') return i + 2 < n ? text[i + 2] : '\0';
+  }
+  return 0;
+}
+
+// ---- where those files cannot be read ----
+//
+// A program may have changed its root to a folder without /proc, or run in another PID namespace than /proc. There a
+// kernel thread's CPU time has to do, which the kernel always tells. What has had a core nearly all the time since the
+// last look has not slept; what has had none for long is taken for asleep, though it may only wait for a core: its M
+// then goes on without a P, as after a call that ends at that moment.
+
+constexpr Nanos kAsleepIfIdleFor = 5 * kMillisecond;
+// On a loaded machine nothing has a core nearly all the time. After so many slices it is interrupted all the same.
+constexpr int kSlicesOfDoubt = 10;
+
+// Since the last look at p, whose M has used up `cpu` by now.
+bool had_a_core(const P* p, Nanos cpu, Nanos now) {
+  Nanos looked = now - p->seen_cpu_when;
+  return p->seen_cpu >= 0 && cpu - p->seen_cpu >= looked - looked / 8;
+}
+
+bool sleeps(const P* p, const M* m, Nanos now) {
+  char state = task_state(own_tasks(), m->tid);
+  if (state == 0) return now - p->seen_computing >= kAsleepIfIdleFor && kernel_cpu_time(m->tid) == p->seen_cpu;
+  return state == 'S' || state == 'D';
 }
 
 Nanos looked_at;               // when sysmon has last looked at the clock, or meant to; its own
@@ -159,32 +213,33 @@ void look_at_calls(P* p, const M* m, Nanos now) {
 // sleeps in calls unknown to goshim is not preempted, since the signal might cut such a call short with an EINTR that
 // the program does not expect; its P is retaken as it sleeps.
 // What can be had of it without a signal is asked for: that it yields when it next enters the runtime.
-bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now) {
+bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now, bool had_core) {
   Nanos ran = now - p->seen_sched_when;
   if (ran < slice / 2) return false;
-  if (p->seen_switches < 0) {
+  if (p->seen_switches == P::kNotRead) {
     p->seen_switches = voluntary_switches(m->tid);
     p->seen_switches_when = now;
   }
   if (ran < slice || now - p->seen_switches_when < slice / 4) return false;
   long switches = voluntary_switches(m->tid);
   bool slept = switches != p->seen_switches || now - m->seen_asleep < kSleeper;
+  if (switches < 0) slept = !had_core && ran < kSlicesOfDoubt * slice;
   p->seen_switches = switches;
   p->seen_switches_when = now;
   if (!slept) return true;
-  p->seen_sched_when = now - slice / 2;
+  if (switches >= 0) p->seen_sched_when = now - slice / 2;
   ask_to_give_way(m);
   return false;
 }
 
 // R1 to R4. True if the P was taken; it is Idle-owned by sysmon then.
-bool retake_unknown(P* p, M* m) {
+bool retake_unknown(P* p, M* m, Nanos now) {
   uintptr_t owned = reinterpret_cast<uintptr_t>(p);
   if (!m->p.compare_exchange_strong(owned, owned | kStealing, std::memory_order_seq_cst)) return false;
   bool sure = sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
   G* g = m->curg.load(std::memory_order_acquire);
   bool inside = g == m->g0 || *const_cast<volatile int32_t*>(&tls_of(g)->nopreempt) != 0;
-  if (!sure || inside || !kernel_thread_sleeps(own_tasks(), m->tid)) {
+  if (!sure || inside || !sleeps(p, m, now)) {
     m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
     return false;
   }
@@ -231,7 +286,7 @@ Pace retake(Nanos now) {
         p->seen_schedtick = tick;
         p->seen_sched_when = now;
         p->seen_cpu = -1;
-        p->seen_switches = -1;
+        p->seen_switches = P::kNotRead;
         look_at_calls(p, m, now);
         hogs = true;  // perhaps
         continue;
@@ -252,11 +307,13 @@ Pace retake(Nanos now) {
       Nanos cpu = kernel_cpu_time(m->tid);
       if (p->seen_cpu >= 0) cpu_sampled(m, cpu - p->seen_cpu);
       bool computing = p->seen_cpu >= 0 && cpu != p->seen_cpu;
+      bool had_core = had_a_core(p, cpu, now);
+      if (computing || p->seen_cpu < 0) p->seen_computing = now;
       p->seen_cpu = cpu;
       p->seen_cpu_when = now;
-      if (!computing && kernel_thread_sleeps(own_tasks(), m->tid)) {
+      if (!computing && sleeps(p, m, now)) {
         m->seen_asleep = now;
-        if (retake_unknown(p, m)) {
+        if (retake_unknown(p, m, now)) {
           acted++;
           tally(Counter::retakes);
           handoffp(p);
@@ -264,7 +321,7 @@ Pace retake(Nanos now) {
         continue;
       }
       hogs = true;
-      if (slice_is_over(p, m, slice, now)) interrupt(m);
+      if (slice_is_over(p, m, slice, now, had_core)) interrupt(m);
       waits = true;
     } else if (status == PStatus::Syscall) {
       uint32_t tick = p->syscalltick.load(std::memory_order_relaxed);
@@ -353,16 +410,15 @@ void preempt_longest(Nanos now) {
   // As in slice_is_over(): only what has not slept since the last look, which may have been 20 us ago. What has had a
   // core nearly all that time has not, and that can be told at once; to read a file of the kernel takes as long as the
   // rest of the wake-up.
-  Nanos looked = sys::nanotime() - longest->seen_cpu_when;
-  if (longest->seen_cpu >= 0 && kernel_cpu_time(m->tid) - longest->seen_cpu >= looked - looked / 8) {
+  if (had_a_core(longest, kernel_cpu_time(m->tid), sys::nanotime())) {
     interrupt(m);
     return;
   }
   long switches = voluntary_switches(m->tid);
-  bool computes = longest->seen_switches == switches;
+  bool computes = switches >= 0 && longest->seen_switches == switches;
   longest->seen_switches = switches;
   longest->seen_switches_when = now;
-  if (computes && !kernel_thread_sleeps(own_tasks(), m->tid)) interrupt(m);
+  if (computes && !sleeps(longest, m, now)) interrupt(m);
 }
 
 void deep_sleep(Nanos timer) {
@@ -443,13 +499,8 @@ bool stopped_since(Nanos when, Nanos now) {
 }
 
 bool kernel_thread_sleeps(int tasks, int tid) {
-  char text[256] = {};
-  long n = read_task_file(tasks, tid, "stat", text, sizeof text);
-  // "tid (comm) S ...": comm may hold anything, so the last ')' counts.
-  for (long i = n - 1; i >= 0; i--) {
-    if (text[i] == ')') return i + 2 < n && (text[i + 2] == 'S' || text[i + 2] == 'D');
-  }
-  return false;
+  char state = task_state(tasks, tid);
+  return state == 'S' || state == 'D';
 }
 
 void sysmon_wake() {

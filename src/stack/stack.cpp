@@ -50,6 +50,7 @@ constexpr int kClasses = 32;
 constexpr size_t kLargest = size_t{1} << 30;  // slots above it get a mapping of their own
 constexpr size_t kFirstReservation = size_t{128} << 20;
 constexpr size_t kLastReservation = size_t{64} << 30;
+constexpr size_t kUnlimited = ~size_t{0};
 constexpr size_t kBatchSlots = 32;
 constexpr size_t kBatchBytes = size_t{256} << 20;
 
@@ -123,10 +124,19 @@ char* reserve(size_t size, int flags) {
   return static_cast<char*>(p);
 }
 
-// A new reservation for a class that has used up its own. Smaller ones are tried where address space is limited.
+// Of what the process may have in all (RLIMIT_AS), a reservation must leave nearly all to others.
+size_t most_to_reserve() {
+  struct rlimit limit {};
+  if (sys::call(SYS_prlimit64, 0, RLIMIT_AS, nullptr, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    return kUnlimited;
+  return limit.rlim_cur / 32;
+}
+
+// A new reservation for a class that has used up its own. Smaller ones are tried where the kernel refuses it.
 bool grow(Class* c) {
-  size_t margin = c->size >= kHuge ? kHuge : 0;
-  size_t slots = c->reservation / c->size;
+  size_t most = most_to_reserve();
+  size_t margin = c->size >= kHuge && most >= kFirstReservation ? kHuge : 0;
+  size_t slots = (c->reservation < most ? c->reservation : most) / c->size;
   if (slots == 0) slots = 1;
   char* p;
   while (!(p = reserve(slots * c->size + margin, MAP_NORESERVE))) {

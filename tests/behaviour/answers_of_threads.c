@@ -1,6 +1,6 @@
 // Shows what is answered for threads that have ended and are not joined yet (signals, names), for sizes of stacks and
-// guards that cannot be had, for a guard that is larger than memory, for joining oneself, for setting a thread's clock;
-// and that an attribute object tells whether a thread was made with a policy of its own.
+// guards that cannot be had, for a guard that is larger than memory, for joining oneself, for setting the clock of a
+// thread, for no thread at all; and that an attribute object tells whether a thread was made with a policy of its own.
 #include "check.h"
 
 #include <limits.h>
@@ -32,6 +32,23 @@ static void signals_and_names_of_an_ended_thread(void) {
   CHECK_EQ(pthread_setname_np(thread, "a name that is too long"), ERANGE);
   CHECK_EQ(pthread_getname_np(thread, name, 8), ERANGE);
   CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+// What a variable holds that no thread was made for.
+static void no_thread(void) {
+  struct timespec at = {0, 0};
+  struct sched_param param = {0};
+  int policy;
+  clockid_t clock;
+  void* result;
+  CHECK_EQ(pthread_join(0, &result), ESRCH);
+  CHECK_EQ(pthread_timedjoin_np(0, &result, &at), ESRCH);
+  CHECK_EQ(pthread_clockjoin_np(0, &result, CLOCK_MONOTONIC, &at), ESRCH);
+  CHECK_EQ(pthread_detach(0), ESRCH);
+  CHECK_EQ(pthread_getschedparam(0, &policy, &param), ESRCH);
+  CHECK_EQ(pthread_setschedparam(0, SCHED_OTHER, &param), ESRCH);
+  CHECK_EQ(pthread_setschedprio(0, 0), ESRCH);
+  CHECK_EQ(pthread_getcpuclockid(0, &clock), ESRCH);
 }
 
 static int create_with(size_t stack, size_t guard) {
@@ -152,11 +169,13 @@ static void clocks_cannot_be_set(void) {
 }
 
 int main(void) {
+  no_thread();
   signals_and_names_of_an_ended_thread();
   sizes();
   room_for_thread_locals();
   policies();
   joining_oneself();
   clocks_cannot_be_set();
+  no_thread();
   return 0;
 }

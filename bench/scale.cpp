@@ -1,0 +1,112 @@
+// What single operations cost beside a given number of threads (bench/scale):
+//   scale THREADS
+// Prints a line for each figure, "NAME NANOSECONDS":
+//   create   make a thread that then waits on a semaphore; THREADS times
+//   yield    a yield of one of two threads, while the others wait
+//   wake     post and be posted by each waiting thread in turn
+//   timer    a sleep of a random time, of each thread: CPU time
+//   join     end and join
+// A number of threads that cannot be had ends it with status 3.
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+namespace {
+
+constexpr long kSleepLeast = 200'000'000;  // nanoseconds
+constexpr long kSleepMore = 400'000'000;
+constexpr int kYields = 200000;
+
+long threads;
+sem_t wake, woken, sleeping;
+
+void wait(sem_t* s) {
+  while (sem_wait(s) != 0) {
+  }
+}
+
+double now(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+}
+
+void* lives(void* arg) {
+  wait(&wake);
+  sem_post(&woken);
+  wait(&sleeping);
+  unsigned seed = static_cast<unsigned>(reinterpret_cast<long>(arg));
+  timespec t{0, kSleepLeast + rand_r(&seed) % kSleepMore};
+  nanosleep(&t, nullptr);
+  sem_post(&woken);
+  wait(&wake);
+  return arg;
+}
+
+void* yields(void* arg) {
+  for (int i = 0; i < kYields; i++) sched_yield();
+  return arg;
+}
+
+void figure(const char* name, double since, clockid_t clock, long times) {
+  std::printf("%s %.1f\n", name, (now(clock) - since) / static_cast<double>(times));
+}
+
+void all(sem_t* s) {
+  for (long i = 0; i < threads; i++) sem_post(s);
+  for (long i = 0; i < threads; i++) wait(&woken);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  threads = argc == 2 ? std::atol(argv[1]) : 0;
+  if (threads <= 0) {
+    std::fputs("usage: scale THREADS\n", stderr);
+    return 2;
+  }
+  sem_init(&wake, 0, 0);
+  sem_init(&woken, 0, 0);
+  sem_init(&sleeping, 0, 0);
+  // The first thread starts the runtime.
+  if (pthread_t first{}; pthread_create(&first, nullptr, yields, nullptr) == 0) pthread_join(first, nullptr);
+  std::vector<pthread_t> made(static_cast<size_t>(threads));
+  double since = now(CLOCK_MONOTONIC);
+  for (long i = 0; i < threads; i++) {
+    int error = pthread_create(&made[static_cast<size_t>(i)], nullptr, lives, reinterpret_cast<void*>(i));
+    if (error == EAGAIN || error == ENOMEM) {
+      std::fprintf(stderr, "scale: %ld threads and no more\n", i);
+      _exit(3);
+    }
+  }
+  figure("create", since, CLOCK_MONOTONIC, threads);
+
+  since = now(CLOCK_MONOTONIC);
+  pthread_t two[2];
+  for (pthread_t& t : two) {
+    if (pthread_create(&t, nullptr, yields, nullptr) != 0) _exit(3);
+  }
+  for (pthread_t t : two) pthread_join(t, nullptr);
+  figure("yield", since, CLOCK_MONOTONIC, 2 * kYields);
+
+  since = now(CLOCK_MONOTONIC);
+  all(&wake);
+  figure("wake", since, CLOCK_MONOTONIC, threads);
+
+  since = now(CLOCK_PROCESS_CPUTIME_ID);
+  all(&sleeping);
+  figure("timer", since, CLOCK_PROCESS_CPUTIME_ID, threads);
+
+  since = now(CLOCK_MONOTONIC);
+  for (long i = 0; i < threads; i++) sem_post(&wake);
+  for (pthread_t t : made) pthread_join(t, nullptr);
+  figure("join", since, CLOCK_MONOTONIC, threads);
+  return 0;
+}
