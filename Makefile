@@ -131,7 +131,7 @@ bench-check: $(LIB) $(B)/bench/operations $(B)/bench/steps
 	$(Q)bench/check --build $(B) $(BENCHFLAGS)
 
 FORMATTED := $(wildcard arch/*.h arch/*/*.h arch/*/*.cpp src/*/*.h src/*/*.cpp interpose/*.h interpose/*.cpp \
-  launcher/*.h launcher/*.cpp bench/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
+  launcher/*.h launcher/*.cpp bench/*.h bench/*.cpp bench/twins/*.h bench/twins/*.cpp tests/unit/*.h tests/unit/*.cpp tests/behaviour/*.h tests/behaviour/*.c tests/behaviour/*.cpp \
   tests/behaviour/lib/*.c tests/behaviour/lib/*.cpp)
 TIDIED := $(filter %.cpp,$(RUNTIME_SOURCES) $(INTERPOSE_SOURCES))
 lint: $(TIDIED:%=$(B)/tidy/%) | need-lint
@@ -162,7 +162,7 @@ help:
 	@echo '  make soak               the behaviour tests in long loops; TESTFLAGS="--repeat 50 --for 600"'
 	@echo '  make soak-io            connections by the thousand for ten minutes; SOAK_CONNECTIONS="10000 1000 600"'
 	@echo '  make conformance        glibc'"'"'s own tests, natively and under goshim; CONFORMANCEFLAGS="--only REGEX --verbose"'
-	@echo '  make bench              natively and under goshim, one table; BENCHFLAGS="--only REGEX --repeat 5"'
+	@echo '  make bench              natively, under goshim, in Go: one table; BENCHFLAGS="--only REGEX --svg FILE"'
 	@echo '  make bench-scale        beside 10 to 1,000,000 threads; BENCHFLAGS="--svg FILE --most 100000"'
 	@echo '  make bench-check        instructions and system calls of single operations, against bench/expected.json'
 	@echo '  make demo               real programs natively and under goshim'
@@ -183,7 +183,7 @@ need-conformance: need-lib
 need-demo: need-lib
 	$(Q)tests/need python3 xz-utils pigz sysbench
 need-bench: need-lib
-	$(Q)tests/need python3 libbenchmark-dev
+	$(Q)tests/need python3 libbenchmark-dev $(if $(findstring --svg,$(BENCHFLAGS)),gnuplot-nox)
 	$(Q)tests/need golang-go || echo 'bench: without the Go twins'
 need-bench-scale: need-lib
 	$(Q)tests/need python3 gnuplot-nox
@@ -293,10 +293,13 @@ $(B)/behaviour/lib%.so: tests/behaviour/lib/%.c $(B)/flags | need-test
 
 # ---- benchmarks and lint ----
 
-$(B)/bench/bench: bench/bench.cpp $(B)/flags | need-bench
+$(B)/bench/%.o: bench/%.cpp $(B)/flags | need-bench
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  $(CXX) $<")
-	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $< -lbenchmark
+	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+$(B)/bench/bench: $(patsubst bench/%.cpp,$(B)/bench/%.o,bench/bench.cpp $(wildcard bench/twins/*.cpp))
+	$(Q)$(CXX) $(TEST_FLAGS) -o $@ $^ -lbenchmark
 
 $(B)/bench/echo_%: bench/echo_%.cpp $(B)/flags | need-bench
 	@mkdir -p $(@D)
@@ -309,10 +312,10 @@ $(B)/bench/trace_cost $(B)/bench/operations $(B)/bench/steps $(B)/bench/scale: $
 	$(Q)$(CXX) $(TEST_FLAGS) -MMD -MP -MF $@.d -o $@ $<
 
 # The Go twins are left out where there is no Go.
-$(B)/bench/twin: bench/go/twin.go | need-bench
+$(B)/bench/twin: $(wildcard bench/go/*) | need-bench
 	@mkdir -p $(@D)
-	@$(if $(V),,echo "  go $<")
-	$(Q)! command -v go >/dev/null || GO111MODULE=off GOCACHE=$(abspath $(B))/go-cache go build -o $@ $<
+	@$(if $(V),,echo "  go $(<D)")
+	$(Q)! command -v go >/dev/null || GO111MODULE=off GOCACHE=$(abspath $(B))/go-cache go build -o $@ ./$(<D)
 
 # One stamp a file, so that only what changed is looked at again.
 $(B)/tidy/%: % .clang-tidy $(B)/obj/%.o | need-lint
@@ -321,5 +324,5 @@ $(B)/tidy/%: % .clang-tidy $(B)/obj/%.o | need-lint
 	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- $(LIB_FLAGS) 2>$@.log || { grep -v 'warnings generated' $@.log; exit 1; }
 	@touch $@
 
--include $(RUNTIME_OBJECTS:.o=.d) $(INTERPOSE_OBJECTS:.o=.d) $(LAUNCHER_OBJECTS:.o=.d) $(wildcard $(B)/unit*/*.d $(B)/behaviour/*.d $(B)/bench/*.d)
+-include $(RUNTIME_OBJECTS:.o=.d) $(INTERPOSE_OBJECTS:.o=.d) $(LAUNCHER_OBJECTS:.o=.d) $(wildcard $(B)/unit*/*.d $(B)/behaviour/*.d $(B)/bench/*.d $(B)/bench/twins/*.d)
 -include $(foreach s,thread address,$(wildcard $(RUNTIME_SOURCES:%=$(B)/obj-$(s)/%.d)))

@@ -1,6 +1,7 @@
-// Google Benchmark twins of the operations goshim is about. One program, which bench/run runs natively and under
-// goshim in turn. Every time is wall-clock time: threads share it.
-#include <benchmark/benchmark.h>
+// Google Benchmark twins of the operations goshim is about. One program, with the twins of Go's benchmarks (twins/),
+// which bench/run runs natively and under goshim in turn. Every time is wall-clock time: threads share it.
+#include "bench.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -11,37 +12,11 @@
 
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <vector>
 
 namespace {
 
-using benchmark::DoNotOptimize;
-using benchmark::State;
-
-void must(int error, const char* what) {
-  if (error == 0) return;
-  std::fprintf(stderr, "bench: %s: error %d\n", what, error);
-  std::abort();
-}
-
-pthread_t start(void* (*routine)(void*), void* arg, const pthread_attr_t* attr = nullptr) {
-  pthread_t t;
-  must(pthread_create(&t, attr, routine, arg), "pthread_create");
-  return t;
-}
-
-void join(pthread_t t) { must(pthread_join(t, nullptr), "pthread_join"); }
-
-void wait(sem_t* s) {
-  while (sem_wait(s) != 0) {
-  }
-}
-
-void* nothing(void* arg) { return arg; }
-
-// From here on libc knows that the process has had threads: its shortcuts for single-threaded programs are off.
-void have_threads() { join(start(nothing, nullptr)); }
+using namespace bench;
 
 // Times body(ops) in `threads` threads at once, each doing ops operations of the measured kind. The threads meet before
 // the clock starts; the figure is wall-clock time by operation, of all threads together.
@@ -171,38 +146,29 @@ void yield(State& state) {
 }
 BENCHMARK(yield)->UseRealTime();
 
-struct Turns {
-  pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
-  pthread_cond_t c = PTHREAD_COND_INITIALIZER;
-  int turn = 0;
-  void take(int me) {
-    pthread_mutex_lock(&m);
-    while (turn != me) pthread_cond_wait(&c, &m);
-    turn = 1 - me;
-    pthread_cond_signal(&c);
-    pthread_mutex_unlock(&m);
-  }
-};
-
 void cond_pingpong(State& state) {
-  Turns turns;
-  std::atomic<bool> stop{false};
-  struct Arg {
-    Turns* turns;
-    std::atomic<bool>* stop;
-  } arg{&turns, &stop};
-  pthread_t other = start(
-      [](void* p) -> void* {
-        auto* a = static_cast<Arg*>(p);
-        do a->turns->take(1);
-        while (!a->stop->load());
-        return nullptr;
-      },
-      &arg);
-  while (state.KeepRunningBatch(2)) turns.take(0);
-  stop = true;
-  turns.take(0);
-  join(other);
+  struct Turns {
+    pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t c = PTHREAD_COND_INITIALIZER;
+    int turn = 0;
+    long rounds;
+    void take_all(int me) {
+      for (long i = 0; i < rounds; i++) {
+        pthread_mutex_lock(&m);
+        while (turn != me) pthread_cond_wait(&c, &m);
+        turn = 1 - me;
+        pthread_cond_signal(&c);
+        pthread_mutex_unlock(&m);
+      }
+    }
+  };
+  whole(state, 2, [](long ops) {
+    Turns turns;
+    turns.rounds = ops / 2;
+    pthread_t other = start([](void* p) -> void* { return static_cast<Turns*>(p)->take_all(1), nullptr; }, &turns);
+    turns.take_all(0);
+    join(other);
+  });
 }
 BENCHMARK(cond_pingpong)->UseRealTime();
 

@@ -1,17 +1,19 @@
-// The Go twins of what bench/ measures: an echo server with a goroutine for each connection, and ping-pong over a pipe and
-// over a socket pair.
+// The Go twins of what bench/ measures: an echo server with a goroutine for each connection, and operations.
 //
-//	twin server             prints its port, ends when its stdin does
-//	twin pipe_pingpong      prints the nanoseconds of one hand-over; there and back are two
-//	twin socket_pingpong
+//	twin server           prints its port, ends when its stdin does
+//	twin list             the names of the operations, which are those of bench.cpp and twins/
+//	twin NAME SECONDS     nanoseconds of one; measured for as long as that at least
+//
+// A name with /NUMBER... means what it does there. Of timers two figures are printed: how late they are on the average,
+// and the 99th percentile.
 package main
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"syscall"
+	"runtime"
+	"sort"
+	"strconv"
 	"time"
 )
 
@@ -22,82 +24,110 @@ func must(err error) {
 	}
 }
 
-func server() {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(err)
-	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			must(err)
-			go echo(conn, conn)
-		}
-	}()
-	io.Copy(io.Discard, os.Stdin)
+func check(right bool, wrong string) {
+	if !right {
+		must(fmt.Errorf("%s", wrong))
+	}
 }
 
-func echo(in io.ReadCloser, out io.WriteCloser) {
-	bytes := make([]byte, 4096)
-	for {
-		n, err := in.Read(bytes)
-		if err != nil {
-			break
-		}
-		if _, err = out.Write(bytes[:n]); err != nil {
-			break
-		}
-	}
-	in.Close()
-	out.Close()
+// The clock of one run, which can be stopped for what is not to be measured.
+type clock struct {
+	began time.Time
+	total time.Duration
 }
 
-func pingpong(in io.Reader, out io.Writer) {
-	bytes := make([]byte, 1)
-	round := func(n int) {
-		for i := 0; i < n; i++ {
-			_, err := out.Write(bytes)
-			must(err)
-			_, err = in.Read(bytes)
-			must(err)
-		}
-	}
-	round(1000)
-	const rounds = 100000
-	began := time.Now()
-	round(rounds)
-	fmt.Println(float64(time.Since(began).Nanoseconds()) / (2 * rounds))
+func (c *clock) stop() { c.total += time.Since(c.began) }
+func (c *clock) goOn() { c.began = time.Now() }
+
+// What a run with that many operations takes; ops is a multiple of the benchmark's shares.
+type body func(c *clock, ops int)
+
+// An operation: how its run is made, and of what the number of operations is a multiple.
+type operation struct {
+	shares int
+	run    body
 }
 
-func pair() (net.Conn, net.Conn) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	must(err)
-	var conns [2]net.Conn
-	for i, fd := range fds {
-		conns[i], err = net.FileConn(os.NewFile(uintptr(fd), "pair"))
-		must(err)
+// How late timers were, of the last run; empty for other operations.
+var late []float64
+
+func now() int64 { return int64(time.Since(epoch)) }
+
+var epoch = time.Now()
+
+func processors() int { return runtime.GOMAXPROCS(0) }
+
+func spin(d time.Duration) {
+	for end := now() + int64(d); now() < end; {
 	}
-	return conns[0], conns[1]
+}
+
+// Runs body(index) in so many goroutines at once.
+func inThreads(threads int, body func(me int)) {
+	done := make(chan struct{})
+	for i := 0; i < threads; i++ {
+		i := i
+		go func() {
+			body(i)
+			done <- struct{}{}
+		}()
+	}
+	for i := 0; i < threads; i++ {
+		<-done
+	}
+}
+
+// More operations each time, until a run is long enough, as Google Benchmark does.
+func measure(o operation, least time.Duration) {
+	for asked := 1.0; ; {
+		ops := (int(asked) + o.shares - 1) / o.shares * o.shares
+		var c clock
+		c.goOn()
+		o.run(&c, ops)
+		c.stop()
+		if c.total >= least {
+			if len(late) == 0 {
+				fmt.Println(float64(c.total.Nanoseconds()) / float64(ops))
+				return
+			}
+			sort.Float64s(late)
+			sum := 0.0
+			for _, l := range late {
+				sum += l
+			}
+			fmt.Println(sum/float64(len(late)), late[(len(late)*99+99)/100-1])
+			return
+		}
+		more := 10.0
+		if c.total > least/10 {
+			more = 1.4 * float64(least) / float64(c.total)
+		}
+		asked = asked*more + 1
+	}
 }
 
 func main() {
 	what := ""
-	if len(os.Args) == 2 {
+	if len(os.Args) > 1 {
 		what = os.Args[1]
 	}
-	switch what {
-	case "server":
+	all := map[string]operation{}
+	for _, some := range []map[string]operation{threads(), channels(), locks(), network(), timers()} {
+		for name, o := range some {
+			all[name] = o
+		}
+	}
+	switch o, known := all[what]; {
+	case what == "server" && len(os.Args) == 2:
 		server()
-	case "pipe_pingpong":
-		thereOut, thereIn, err := os.Pipe()
+	case what == "list" && len(os.Args) == 2:
+		for name := range all {
+			fmt.Println(name)
+		}
+	case known && len(os.Args) == 3:
+		seconds, err := strconv.ParseFloat(os.Args[2], 64)
 		must(err)
-		backOut, backIn, err := os.Pipe()
-		must(err)
-		go echo(thereOut, backIn)
-		pingpong(backOut, thereIn)
-	case "socket_pingpong":
-		near, far := pair()
-		go echo(far, far)
-		pingpong(near, near)
+		measure(o, time.Duration(seconds*float64(time.Second)))
 	default:
 		os.Exit(2)
 	}
