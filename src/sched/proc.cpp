@@ -102,7 +102,7 @@ constexpr Nanos kWorthOfWake = 20 * kMicrosecond;
 // processor, which costs more than it gains (a barrier of 64 takes twice as long with two Ps as with one). An M that
 // found so much work at one go is believed all the same.
 constexpr Nanos kShortTurn = kMicrosecond;
-constexpr Nanos kMuchWork = 200 * kMicrosecond;
+constexpr Nanos kMuchWork = 10 * kMillisecond;
 constexpr uint32_t kThriftyEvery = 1024;
 constexpr int kFewProcs = 4;  // so many Ps wakep() looks at
 
