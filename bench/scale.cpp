@@ -7,6 +7,8 @@
 //   timer    a sleep of a random time, of each thread: CPU time
 //   join     end and join
 // A number of threads that cannot be had ends it with status 3.
+#include "threads.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -20,17 +22,14 @@
 
 namespace {
 
+using namespace bench;
+
 constexpr long kSleepLeast = 200'000'000;  // nanoseconds
 constexpr long kSleepMore = 400'000'000;
 constexpr int kYields = 200000;
 
 long threads;
 sem_t wake, woken, sleeping;
-
-void wait(sem_t* s) {
-  while (sem_wait(s) != 0) {
-  }
-}
 
 double now(clockid_t clock) {
   timespec t{};
@@ -75,8 +74,7 @@ int main(int argc, char** argv) {
   sem_init(&wake, 0, 0);
   sem_init(&woken, 0, 0);
   sem_init(&sleeping, 0, 0);
-  // The first thread starts the runtime.
-  if (pthread_t first{}; pthread_create(&first, nullptr, yields, nullptr) == 0) pthread_join(first, nullptr);
+  join(start(nothing, nullptr));  // the first thread starts the runtime
   std::vector<pthread_t> made(static_cast<size_t>(threads));
   double since = now(CLOCK_MONOTONIC);
   for (long i = 0; i < threads; i++) {

@@ -2,6 +2,7 @@
 // returned: a value, or -errno.
 #pragma once
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -24,6 +25,10 @@ inline long sleep_in(long nr, Args... args) {
   arch::sleep_ends(tp);
   return r;
 }
+
+// Whether r says that there is no such call here: the kernel is older, or a filter does not know it (containers' answer
+// EPERM). Only for calls that do not fail so by themselves, or whose stand-in then says the same.
+inline bool unknown_call(long r) { return r == -ENOSYS || r == -EPERM; }
 
 inline long write(int fd, const void* p, size_t n) { return call(SYS_write, fd, p, n); }
 inline long read(int fd, void* p, size_t n) { return call(SYS_read, fd, p, n); }

@@ -208,8 +208,8 @@ class Waiting {
       if (!goes_on_) finish();
       return false;
     }
-    // RWF_NOWAIT is not for this file, or the call is unknown (emulators) or filtered.
-    if (mode == Mode::Try && ((*r == -EOPNOTSUPP && !socket()) || *r == -ENOSYS || *r == -EPERM)) {
+    // RWF_NOWAIT is not for this file, or unknown (emulators).
+    if (mode == Mode::Try && ((*r == -EOPNOTSUPP && !socket()) || sys::unknown_call(*r))) {
       record_note(d_, generation_, kAsks);
       return true;
     }
@@ -1162,7 +1162,7 @@ long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const
           return region_syscall(RegionClass::Long, SYS_epoll_pwait, epoll, word(events), max, ms, 0, 8);
         }
         long n = region_syscall(RegionClass::Long, SYS_epoll_pwait2, epoll, word(events), max, word(rest), 0, 8);
-        if (n != -ENOSYS && n != -EPERM) return n;  // Linux has it since 5.11; EPERM: filtered
+        if (!sys::unknown_call(n)) return n;  // Linux has it since 5.11
         long ms =
             rest->tv_sec < INT32_MAX / 1000 ? rest->tv_sec * 1000 + (rest->tv_nsec + 999999) / kMillisecond : INT32_MAX;
         return region_syscall(RegionClass::Long, SYS_epoll_pwait, epoll, word(events), max, ms, 0, 8);

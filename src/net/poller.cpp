@@ -100,7 +100,7 @@ int wait_once(Nanos timeout, PollerEvents* out) {
   if (timeout > 0 && timeout != kForever && !no_pwait2.load(std::memory_order_relaxed)) {
     timespec ts{timeout / kSecond, timeout % kSecond};
     r = sys::sleep_in(SYS_epoll_pwait2, epoll_here(), out->events, kPollerBatch, &ts, nullptr, 8);
-    if (r == -ENOSYS || r == -EPERM) {  // before Linux 5.11, or filtered by who does not know it yet (containers)
+    if (sys::unknown_call(r)) {  // before Linux 5.11
       no_pwait2.store(true, std::memory_order_relaxed);
       return wait_once(timeout, out);
     }

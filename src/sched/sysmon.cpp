@@ -51,7 +51,7 @@ constexpr Nanos kAwakeAfterWake = 10 * kMillisecond;
 // then this is the process, through which it gets at the poller's descriptors, -1 as long as the kernel denies it.
 bool own_table = false;
 int pidfd = -1;
-// /proc/self/task, opened before a chroot can hide it; in sysmon's table.
+// /proc/self/task, opened at the first thread, before a later chroot can hide it; in sysmon's table. -1 without it.
 int task_dir = -1;
 OwnFd& shared_task_dir() { return own_fd_of(OwnFdName::Tasks); }
 
@@ -145,6 +145,9 @@ char task_state(int tasks, int tid) {
   return 0;
 }
 
+// In the kernel, as far as one can see.
+bool asleep(char state) { return state == 'S' || state == 'D'; }
+
 // ---- where those files cannot be read ----
 //
 // A program may have changed its root to a folder without /proc, or run in another PID namespace than /proc. There a
@@ -165,7 +168,7 @@ bool had_a_core(const P* p, Nanos cpu, Nanos now) {
 bool sleeps(const P* p, const M* m, Nanos now) {
   char state = task_state(own_tasks(), m->tid);
   if (state == 0) return now - p->seen_computing >= kAsleepIfIdleFor && kernel_cpu_time(m->tid) == p->seen_cpu;
-  return state == 'S' || state == 'D';
+  return asleep(state);
 }
 
 Nanos looked_at;               // when sysmon has last looked at the clock, or meant to; its own
@@ -498,10 +501,7 @@ bool stopped_since(Nanos when, Nanos now) {
   return now - when > kStopped && traced_by_debugger();
 }
 
-bool kernel_thread_sleeps(int tasks, int tid) {
-  char state = task_state(tasks, tid);
-  return state == 'S' || state == 'D';
-}
+bool kernel_thread_sleeps(int tasks, int tid) { return asleep(task_state(tasks, tid)); }
 
 void sysmon_wake() {
   Nanos now = sys::nanotime();

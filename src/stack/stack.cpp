@@ -50,7 +50,6 @@ constexpr int kClasses = 32;
 constexpr size_t kLargest = size_t{1} << 30;  // slots above it get a mapping of their own
 constexpr size_t kFirstReservation = size_t{128} << 20;
 constexpr size_t kLastReservation = size_t{64} << 30;
-constexpr size_t kUnlimited = ~size_t{0};
 constexpr size_t kBatchSlots = 32;
 constexpr size_t kBatchBytes = size_t{256} << 20;
 
@@ -128,7 +127,7 @@ char* reserve(size_t size, int flags) {
 size_t most_to_reserve() {
   struct rlimit limit {};
   if (sys::call(SYS_prlimit64, 0, RLIMIT_AS, nullptr, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-    return kUnlimited;
+    return kLastReservation;
   return limit.rlim_cur / 32;
 }
 
