@@ -1,11 +1,13 @@
 // What single operations cost beside a given number of threads (bench/scale):
 //   scale THREADS
+//   scale floor THREADS    what their memory alone costs: a page in each 8 MB
 // Prints a line for each figure, "NAME NANOSECONDS":
 //   create   make a thread that then waits on a semaphore; THREADS times
 //   yield    a yield of one of two threads, while the others wait
 //   wake     post and be posted by each waiting thread in turn
 //   timer    a sleep of a random time, of each thread: CPU time
 //   join     end and join
+// of the floor: create touches the pages for the first time, wake once more, join gives them back.
 // A number of threads that cannot be had ends it with status 3.
 #include "threads.h"
 
@@ -13,11 +15,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 namespace {
@@ -27,6 +31,7 @@ using namespace bench;
 constexpr long kSleepLeast = 200'000'000;  // nanoseconds
 constexpr long kSleepMore = 400'000'000;
 constexpr int kYields = 200000;
+constexpr long kStack = 8L << 20;
 
 long threads;
 sem_t wake, woken, sleeping;
@@ -63,14 +68,33 @@ void all(sem_t* s) {
   for (long i = 0; i < threads; i++) wait(&woken);
 }
 
+int floor_of_memory() {
+  auto bytes = static_cast<size_t>(threads * kStack);
+  void* mapped =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  if (mapped == MAP_FAILED) return 3;
+  madvise(mapped, bytes, MADV_NOHUGEPAGE);
+  for (const char* name : {"create", "wake"}) {
+    double since = now(CLOCK_MONOTONIC);
+    for (long i = 1; i <= threads; i++) static_cast<volatile char*>(mapped)[i * kStack - 1] = 1;
+    figure(name, since, CLOCK_MONOTONIC, threads);
+  }
+  double since = now(CLOCK_MONOTONIC);
+  munmap(mapped, bytes);
+  figure("join", since, CLOCK_MONOTONIC, threads);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  threads = argc == 2 ? std::atol(argv[1]) : 0;
+  bool floor = argc == 3 && std::strcmp(argv[1], "floor") == 0;
+  threads = argc == 2 || floor ? std::atol(argv[argc - 1]) : 0;
   if (threads <= 0) {
-    std::fputs("usage: scale THREADS\n", stderr);
+    std::fputs("usage: scale [floor] THREADS\n", stderr);
     return 2;
   }
+  if (floor) return floor_of_memory();
   sem_init(&wake, 0, 0);
   sem_init(&woken, 0, 0);
   sem_init(&sleeping, 0, 0);
