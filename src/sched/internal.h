@@ -1,4 +1,4 @@
-// What proc.cpp, sysmon.cpp, m.cpp and fork share and nobody else may use: the global scheduler state.
+// What proc.cpp, g.cpp, sysmon.cpp, m.cpp and fork share and nobody else may use: the global scheduler state.
 #pragma once
 
 #include "sched/sched.h"
@@ -104,7 +104,7 @@ struct Sched {
   std::atomic<G*> all_gs{nullptr};
   std::atomic<M*> all_ms{nullptr};  // pushed by CAS (release), walked by acquire
   std::atomic<uint64_t> ids{1};     // the next id that no P has reserved; relaxed: each number is given out once
-  // Gs made and ended where no P could count them, and the one that the runtime started with; see live() in proc.cpp.
+  // Gs made and ended where no P could count them, and the one that the runtime started with; see live() in g.cpp.
   // first_ended is read relaxed: its writer issues a membarrier (g_ends()).
   std::atomic<uint64_t> gs_made{0};
   std::atomic<uint64_t> gs_ended{0};
@@ -153,16 +153,27 @@ void p_without_m(P* p, bool spinning);
 void wake_poller(Nanos when);
 // By sysmon: takes what events there are, if nobody else has for long (S5).
 void poll_overdue(Nanos now);
+// Returns when g's last M is off its stack. A few instructions, unless the kernel has put that M aside.
+void wait_busy(const G* g);
 
+// The caller's M; the P it has, null for a foreign thread too. Preemption off.
+inline M* current_m() { return getg()->m.load(std::memory_order_relaxed); }
+inline P* current_p() {
+  G* g = getg();
+  return g ? m_p(g->m.load(std::memory_order_relaxed)) : nullptr;
+}
+
+// ---- g.cpp ----
 uint64_t fresh_id();  // preemption off
 int virtual_tid(uint64_t id);
-long live();        // Gs that have not ended, at least as many as there are
-void g_counts();    // a G that has been taken will run. Preemption off
-bool g_ends();      // the calling G has run its destructors: true for the last of the process
-void live_reset();  // there is one, the caller
-G* g_make();        // a G structure without stack and TCB, on the list of all; null when memory is exhausted
-void g_list(G* g);  // puts it on that list
-void proc_after_fork_child();
+long live();          // Gs that have not ended, at least as many as there are
+void g_counts();      // a G that has been taken will run. Preemption off
+bool g_ends();        // the calling G has run its destructors: true for the last of the process
+void live_reset();    // there is one, the caller
+G* g_make();          // a G structure without stack and TCB, on the list of all; null when memory is exhausted
+void g_list(G* g);    // puts it on that list
+void dead_put(G* g);  // for the next g_take(), whose caller waits until g is off its stack. Preemption off
+void g_after_fork_child();
 
 // ---- m.cpp ----
 // Starts the thread that clones Ms.

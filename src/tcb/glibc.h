@@ -94,7 +94,7 @@ struct Glibc {
   alignas(64) char image[kMaxPthread];
   SelfPointer self[kMaxSelfPointers];
   size_t selves;
-  // What reset() copies from image: everything but links, dtv, tid, stack and the warm words.
+  // What renew() copies from image: everything but links, dtv, tid, stack and the warm words.
   Segment segments[kMaxSegments];
   size_t nsegments;
 

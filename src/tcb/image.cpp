@@ -43,7 +43,7 @@ int32_t block_limit(const Image* image, int32_t low) {
 
 bool contains(int32_t low, int32_t end, int32_t offset) { return low <= offset && offset < end; }
 
-// Words of libc's block that a dead G keeps: its caches, and what reset() sets from the global locale.
+// Words of libc's block that a dead G keeps: its caches, and what begin() sets from the global locale.
 bool libc_keeps(int32_t word) {
   for (size_t i = 0; i < glibc.nwarm; i++) {
     if (glibc.warm[i] == word) return true;

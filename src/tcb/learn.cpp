@@ -362,7 +362,7 @@ bool in_values(const Probe* a, size_t word) {
   return overlaps(word, static_cast<int32_t>(a->fresh[word_of(glibc.specific)] - a->tp), values_bytes);
 }
 
-// Explains each word of struct pthread by what it is in two probes. skip: bytes that reset() leaves alone.
+// Explains each word of struct pthread by what it is in two probes. skip: bytes that renew() leaves alone.
 const char* explain_struct(const Probe* a, const Probe* b, const Probe* c, bool* skip) {
   size_t bytes = glibc.struct_size;
   uintptr_t a_struct = a->tp + static_cast<uintptr_t>(glibc.struct_at);

@@ -4,7 +4,7 @@
 //       dlopen initialises static TLS in all of them, dlclose looks at them before it frees scopes, set*id() waits for
 //       them.
 //   T2  A retired TCB has pristine static TLS, and being on the list it is initialised for modules that come later: so
-//       it stays right while modules come and go, and reset() has only struct pthread to look after.
+//       it stays right while modules come and go, and renew() has only struct pthread to look after.
 //   T3  glibc's list lock is held by goshim for a few stores only, with preemption off. Whoever waits for it does so
 //       with preemption on. A new kernel thread must not wait for it: the one who holds the lock may be a G that waits
 //       for a kernel thread to run on. Its TCB is linked later then, by whoever takes the lock next.
@@ -328,10 +328,11 @@ void retire(void* tp) {
   restore_static_tls(tp, image, key);
 }
 
-void reset(void* tp) {
-  write_struct(tp);
-  write_ctype(tp);
-}
+void renew(void* tp) { write_struct(tp); }
+
+void reuse(void* tp) { cancel_word(tp)->store(0, std::memory_order_relaxed); }
+
+void begin(void* tp) { write_ctype(tp); }
 
 void destroy(void* tp) {
   remove_locked(list_of(tp));

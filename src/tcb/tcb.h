@@ -45,9 +45,19 @@ int tid(const void* tp);
 // goshim_tls apart. malloc's caches stay for the next G. Calls libc's allocator; the G must not call libc afterwards.
 void retire(void* tp);
 
-// Makes a retired TCB as good as new: struct pthread (TSD, cancellation and resolver state, robust list) and the global
-// locale's tables. goshim_tls and the tid are left to the caller. No libc call, any context.
-void reset(void* tp);
+// The rest of the end: gives struct pthread (TSD, cancellation and resolver state, robust list) the contents of a new
+// thread's. Here and not in begin(), since it takes some tens of cache lines, and they are in this core's cache: who
+// makes the next thread may be on another one. No handler of the program may run on this TCB any more: preemption off.
+// No libc call.
+void renew(void* tp);
+
+// A renewed TCB is to serve a new thread. Of what others may write to a dead one's this clears what is left: a late
+// request for cancellation. goshim_tls and the tid are left to the caller. No libc call, any context.
+void reuse(void* tp);
+
+// The first thing a new thread does on its TCB, with preemption off: the tables of the global locale, as they are now.
+// No libc call.
+void begin(void* tp);
 
 // Gives a retired TCB up: unlinks it and frees its dtv. The memory may be reused or unmapped afterwards. On a program's
 // thread only.
@@ -97,8 +107,8 @@ std::atomic<int>* cancel_word(void* tp);
 void adopt_main(void* tp);
 
 // In the child of a fork, on the surviving G, preemption off: every other TCB is dropped from glibc's list (fork does
-// that, _Fork does not). relink() puts that of a G back which was dead at the fork, before reset(); on a program's
-// thread with preemption on. A G that was alive at the fork left malloc's caches half-changed: its TCB must not be used
+// that, _Fork does not). relink() puts that of a G back which was dead at the fork; on a program's thread with
+// preemption on. A G that was alive at the fork left malloc's caches half-changed: its TCB must not be used
 // again.
 void after_fork_child(void* tp);
 void relink(void* tp);

@@ -27,6 +27,7 @@
 #include "net/io.h"
 #include "net/poller.h"
 #include "park/park.h"
+#include "sched/cputime.h"
 #include "sched/internal.h"
 #include "sched/tids.h"
 #include "sync/hooks.h"
@@ -233,7 +234,8 @@ void fork_rebuild() {
   sched.all_gs.store(nullptr, std::memory_order_relaxed);
   stack::after_fork_child();
   tid_after_fork_child();
-  proc_after_fork_child();
+  g_after_fork_child();
+  cpu_after_fork_child();
   m_after_fork_child();
 }
 
@@ -241,7 +243,8 @@ void* foreign_tcb(int** tid_word) {
   for (Foreign* f = foreigners.load(std::memory_order_acquire); f; f = f->next) {
     int free = 0;
     if (!__atomic_compare_exchange_n(&f->tid, &free, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) continue;
-    tcb::reset(f->tp);
+    tcb::renew(f->tp);
+    tcb::begin(f->tp);
     *tid_word = &f->tid;
     return f->tp;
   }

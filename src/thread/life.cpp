@@ -62,6 +62,7 @@ void* run_destructors(void* arg) {
 
 void thread_main(void* arg) {
   auto* g = static_cast<G*>(arg);
+  tcb::begin(g->tp);
   preempt_on();
   ident_g_begin(g);
   thread_finish(host.run_thread(g->start, g->arg, &g->result));
@@ -160,6 +161,7 @@ GOSHIM_COLD static void clear_tid_word(const G* g) {
   if (GOSHIM_UNLIKELY(g->tid_word != nullptr)) clear_tid_word(g);
   signal_g_exit(g);
   preempt_off();
+  tcb::renew(g->tp);
   uint32_t life = g->life.fetch_or(kExited, std::memory_order_acq_rel);  // L1
   futex_thread_has_ended();
   if (life & kJoining) unpark_one(&g->life);  // who joins runs next
