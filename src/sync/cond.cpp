@@ -7,6 +7,7 @@
 #include "sched/sched.h"
 #include "sync/mutex.h"
 #include "thread/cancel.h"
+#include "thread/signal.h"
 
 namespace goshim {
 namespace {
@@ -95,21 +96,39 @@ ParkRequest request(const void* key, bool (*validate)(void*), void* ctx) {
           .reason = WaitReason::Cond};
 }
 
-// The handlers that interrupted a wait have run: goes on with it. As park().
+void stop_straggling(Wait* w) {
+  if (!w->straggles) return;
+  park(request(w->cond, leave, w));
+  unpark_all(&w->cond->stragglers);
+}
+
+// The end of every wait, with the mutex.
+int end(Wait* w, uint32_t gift) {
+  int error = w->how->lock_after_wait(w->mutex, gift);
+  if (w->how->requeue) mutex_of(w->mutex)->users--;
+  return error;
+}
+
+// A handler leaves the wait. As natively, the mutex is held where it goes on.
+void abandon(void* wait) {
+  auto* w = static_cast<Wait*>(wait);
+  stop_straggling(w);
+  end(w, 0);
+}
+
+// A wait has been interrupted: runs the handlers and goes on with it. As park(). Preemption off, as in run_handlers().
 GOSHIM_COLD ParkResult wait_on(ParkRequest* r, Wait* w, uint32_t* gift) {
-  const void* destroyer = &w->cond->stragglers;
   ParkResult result = ParkResult::Interrupted;
+  if (r->raised) run_handlers(abandon, w);
   while (result == ParkResult::Interrupted && w->straggles && !cancel_pending()) {
     r->validate = resume;
     r->before_sleep = nullptr;
     r->front = true;
     result = park(*r, gift);
-    if (!w->straggles) unpark_all(destroyer);
+    if (!w->straggles) unpark_all(&w->cond->stragglers);
+    if (result == ParkResult::Interrupted && r->raised) run_handlers(abandon, w);
   }
-  if (w->straggles) {
-    park(request(w->cond, leave, w));
-    unpark_all(destroyer);
-  }
+  stop_straggling(w);
   return result;
 }
 
@@ -158,17 +177,19 @@ int cond_wait(Cond* c, pthread_mutex_t* m, const CondMutex& how, const Deadline*
       .reason = WaitReason::Cond,
       .interruptible = true,
       .interrupted = interrupted,
+      .raised = getg() ? 1 : 0,
   };
   uint32_t gift = 0;
+  if (r.raised) preempt_off();
   ParkResult result = park(r, &gift);
   if (GOSHIM_UNLIKELY(result == ParkResult::Interrupted)) result = wait_on(&r, &wait, &gift);
+  if (r.raised) preempt_on();
   if (GOSHIM_UNLIKELY(!wait.unlocked)) {
     // The deadline was in the past: others must get the mutex all the same.
     how.unlock(m);
     if (getg()) yield();
   }
-  int error = how.lock_after_wait(m, gift);
-  if (how.requeue) mutex_of(m)->users--;
+  int error = end(&wait, gift);
   if (GOSHIM_UNLIKELY(result == ParkResult::Interrupted)) thread_test_cancel();
   if (error) return error;
   // A clock that was set meanwhile may make the time-out early: then this is a spurious wake-up.

@@ -1,5 +1,5 @@
 // futex(2) (see futex.h). The key is the word's address, so a waiter that reaches the kernel past goshim (an inline
-// system call) is not in our table: a wake that finds nobody here asks the kernel too.
+// system call, futex_waitv(2)) is not in our table: a wake that finds fewer here than it may wake asks the kernel too.
 #include "sync/futex.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ bool unchanged(void* ctx) {
 
 // After an interrupt: as in the kernel, a wait with a time-out is never restarted after a handler.
 bool ends(const HandlerMark& mark, bool timed) {
-  if (!getg()) return true;
+  if (!mark.counted) return true;
   return handlers_ran(mark) && (timed || !handlers_restart(mark));
 }
 
@@ -110,6 +110,9 @@ Filter matches(void* ctx, uintptr_t token) {
 
 int wake_count(long count) { return count <= 0 ? 1 : count > INT32_MAX ? INT32_MAX : static_cast<int>(count); }
 
+// What a call answers that has found some here and asked the kernel for the rest.
+long woken_too(long here, long by_kernel) { return here == 0 || by_kernel > 0 ? here + by_kernel : here; }
+
 // flag: FUTEX_PRIVATE_FLAG, if the program gave it.
 long wake(Word* word, long count, uint32_t bits, int flag) {
   if (bits == 0) return -EINVAL;
@@ -121,8 +124,8 @@ long wake(Word* word, long count, uint32_t bits, int flag) {
     Wake w{n, bits};
     woken = unpark_filter(word, matches, nullptr, &w).unparked;
   }
-  if (woken) return woken;
-  return sys::call(SYS_futex, word, FUTEX_WAKE_BITSET | flag, n, 0, 0, bits);
+  if (woken == n) return woken;
+  return woken_too(woken, sys::call(SYS_futex, word, FUTEX_WAKE_BITSET | flag, n - woken, 0, 0, bits));
 }
 
 struct Requeue {
@@ -132,11 +135,10 @@ struct Requeue {
   RequeuePlan plan;
 };
 
-long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected) {
-  if (wake < 0 || move < 0) return -EINVAL;
-  if (expected && look(from) < 0) return -EFAULT;
+// Among those that wait here; woken is negative if *expected is not there.
+RequeueInfo requeue_here(Word* from, Word* to, int wake, int move, const uint32_t* expected) {
   Requeue r{from, expected != nullptr, expected ? *expected : 0, {wake, move}};
-  RequeueInfo info = unpark_requeue(
+  return unpark_requeue(
       from, to,
       [](void* ctx) {
         auto* q = static_cast<Requeue*>(ctx);
@@ -144,8 +146,19 @@ long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected)
         return refused ? RequeuePlan{-1, 0} : q->plan;
       },
       nullptr, &r);
+}
+
+long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected, int flag) {
+  if (wake < 0 || move < 0) return -EINVAL;
+  if (expected && look(from) < 0) return -EFAULT;
+  RequeueInfo info = requeue_here(from, to, wake, move, expected);
   if (info.woken < 0) return -EAGAIN;
-  return info.woken + info.moved;
+  int here = info.woken + info.moved;
+  wake -= info.woken;
+  move -= info.moved;
+  if (wake == 0 && move == 0) return here;
+  int op = (expected ? FUTEX_CMP_REQUEUE : FUTEX_REQUEUE) | flag;
+  return woken_too(here, sys::call(SYS_futex, from, op, wake, move, to, expected ? *expected : 0));
 }
 
 // ---- priority-inheriting locks: as locks only, since Gs have no priorities ----
@@ -278,8 +291,9 @@ long wait_requeue_pi(Word* word, uint32_t expected, const Deadline* deadline, Wo
 long requeue_pi(Word* word, int wake, int move, uint32_t expected, Word* lock) {
   if (wake != 1 || move < 0 || word == lock) return -EINVAL;
   if (look_to_write(lock) < 0) return -EFAULT;
-  int all = move < INT32_MAX ? move + 1 : move;
-  return requeue(word, word, all, 0, &expected);
+  if (look(word) < 0) return -EFAULT;
+  int woken = requeue_here(word, word, move < INT32_MAX ? move + 1 : move, 0, &expected).woken;
+  return woken < 0 ? -EAGAIN : woken;
 }
 
 // The operation and comparison that FUTEX_WAKE_OP encodes in its last argument.
@@ -426,8 +440,8 @@ long futex_op(long address, long op, long value, long timeout, long address2, lo
     case FUTEX_CMP_REQUEUE_PI: return requeue_pi(word, static_cast<int>(v), value2, v3, other);
     case FUTEX_WAKE: return wake(word, value, FUTEX_BITSET_MATCH_ANY, flag);
     case FUTEX_WAKE_BITSET: return wake(word, value, v3, flag);
-    case FUTEX_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, nullptr);
-    case FUTEX_CMP_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, &v3);
+    case FUTEX_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, nullptr, flag);
+    case FUTEX_CMP_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, &v3, flag);
     case FUTEX_WAKE_OP: return wake_op(word, static_cast<int>(v), other, value2, v3, flag);
     default: return in_kernel(address, op, value, timeout, address2, value3);
   }
