@@ -39,8 +39,8 @@ std::atomic<uint32_t> template_word;
 std::atomic<bool> lacking{false};  // an M could not be had for want of memory: to be tried again; before template_word
 constexpr Nanos kRetry = 10 * kMillisecond;
 
-// Ms without a kernel thread, or whose kernel thread ends, first come first: each is used again when the kernel does not
-// know its thread any more.
+// Ms without a kernel thread, or whose kernel thread ends, first come first: each is used again when the kernel does
+// not know its thread any more.
 struct Ended {
   Lock lock;
   M* head = nullptr;  // lock, and the next; linked by sched_link

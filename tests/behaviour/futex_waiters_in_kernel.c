@@ -1,5 +1,5 @@
-// Shows that futex(2) wakes and moves all that it is told to, whether they wait by libc's function, by an instruction of
-// the program's own, or by futex_waitv(2).
+// Shows that futex(2) wakes and moves all that it is told to, whether they wait by libc's function, by an instruction
+// of the program's own, or by futex_waitv(2).
 #include "check.h"
 
 #include <limits.h>

@@ -1,6 +1,6 @@
-// Shows that a handler may leave a wait for good, by pthread_exit, by siglongjmp, or since the thread has been cancelled
-// and the handler comes to a cancellation point: a mutex is held again where the thread goes on, and the condition can
-// be destroyed; a thread that was being joined can be joined by another.
+// Shows that a handler may leave a wait for good, by pthread_exit, by siglongjmp, or since the thread has been
+// cancelled and the handler comes to a cancellation point: a mutex is held again where the thread goes on, and the
+// condition can be destroyed; a thread that was being joined can be joined by another.
 #include "check.h"
 
 #include <setjmp.h>
