@@ -124,10 +124,10 @@ struct alignas(kCacheLine) G {
 
   // -- parking; written by the G itself before it can be found, then by who wakes it --
   WaitReason wait_reason = WaitReason::None;
-  Nanos wait_since = 0;     // when it began to wait by Sched::coarse_now, for the dump
+  Nanos wait_since = 0;          // when it began to wait by Sched::coarse_now, for the dump
   Nanos seen_asleep = -kSecond;  // when sysmon last found it asleep in a call it does not know; sysmon only
-  uint32_t wake_value = 0;  // left by the waker for the woken (a ParkResult)
-  Timer timer;              // its time-out or sleep
+  uint32_t wake_value = 0;       // left by the waker for the woken (a ParkResult)
+  Timer timer;                   // its time-out or sleep
   // The key whose queue it is in, and its place there; null when in none. Written under the lock of that key's bucket
   // (release); read without it by unpark_interrupt (acquire), which rechecks under the lock.
   std::atomic<const void*> park_key{nullptr};

@@ -213,9 +213,7 @@ void look_at_calls(P* p, const M* m, Nanos now) {
 }
 
 // Whether the G on m sleeps now and then in calls that goshim does not know.
-bool is_sleeper(const M* m, Nanos now) {
-  return now - m->curg.load(std::memory_order_acquire)->seen_asleep < kSleeper;
-}
+bool is_sleeper(const M* m, Nanos now) { return now - m->curg.load(std::memory_order_acquire)->seen_asleep < kSleeper; }
 
 // True if the G on m has computed since it was last asked about and others wait: its slice is over. A thread that
 // sleeps in calls unknown to goshim is not preempted, since the signal might cut such a call short with an EINTR that
