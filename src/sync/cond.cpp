@@ -7,7 +7,6 @@
 #include "sched/sched.h"
 #include "sync/mutex.h"
 #include "thread/cancel.h"
-#include "thread/signal.h"
 
 namespace goshim {
 namespace {
@@ -116,17 +115,15 @@ void abandon(void* wait) {
   end(w, 0);
 }
 
-// A wait has been interrupted: runs the handlers and goes on with it. As park(). Preemption off, as in run_handlers().
+// The handlers that interrupted a wait have run: goes on with it. As park().
 GOSHIM_COLD ParkResult wait_on(ParkRequest* r, Wait* w, uint32_t* gift) {
   ParkResult result = ParkResult::Interrupted;
-  if (r->raised) run_handlers(abandon, w);
   while (result == ParkResult::Interrupted && w->straggles && !cancel_pending()) {
     r->validate = resume;
     r->before_sleep = nullptr;
     r->front = true;
     result = park(*r, gift);
     if (!w->straggles) unpark_all(&w->cond->stragglers);
-    if (result == ParkResult::Interrupted && r->raised) run_handlers(abandon, w);
   }
   stop_straggling(w);
   return result;
@@ -177,13 +174,11 @@ int cond_wait(Cond* c, pthread_mutex_t* m, const CondMutex& how, const Deadline*
       .reason = WaitReason::Cond,
       .interruptible = true,
       .interrupted = interrupted,
-      .raised = getg() ? 1 : 0,
+      .abandoned = abandon,
   };
   uint32_t gift = 0;
-  if (r.raised) preempt_off();
   ParkResult result = park(r, &gift);
   if (GOSHIM_UNLIKELY(result == ParkResult::Interrupted)) result = wait_on(&r, &wait, &gift);
-  if (r.raised) preempt_on();
   if (GOSHIM_UNLIKELY(!wait.unlocked)) {
     // The deadline was in the past: others must get the mutex all the same.
     how.unlock(m);

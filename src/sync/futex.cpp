@@ -38,7 +38,7 @@ bool unchanged(void* ctx) {
 
 // After an interrupt: as in the kernel, a wait with a time-out is never restarted after a handler.
 bool ends(const HandlerMark& mark, bool timed) {
-  if (!mark.counted) return true;
+  if (!mark.counted()) return true;
   return handlers_ran(mark) && (timed || !handlers_restart(mark));
 }
 

@@ -254,20 +254,17 @@ int thread_join(G* g, void** result, Nanos deadline) {
     ParkRequest request{
         .key = &g->life,
         .validate =
-            [](void* ctx) { return (static_cast<G*>(ctx)->life.load(std::memory_order_acquire) & kExited) == 0; },
+            [](void* ctx) { return (static_cast<Join*>(ctx)->g->life.load(std::memory_order_acquire) & kExited) == 0; },
         .before_sleep = nullptr,
         .timed_out = nullptr,
-        .ctx = g,
+        .ctx = &join,
         .deadline = deadline,
         .reason = WaitReason::Join,
         .interruptible = true,
         .token = 0,
-        .raised = self ? 1 : 0,
+        .abandoned = stop_joining,
     };
-    if (self) preempt_off();
     ParkResult r = park(request);
-    if (r == ParkResult::Interrupted && self) run_handlers(stop_joining, &join);
-    if (self) preempt_on();
     if (r == ParkResult::TimedOut && !(g->life.load(std::memory_order_acquire) & kExited)) {
       stop_joining(&join);
       error = ETIMEDOUT;

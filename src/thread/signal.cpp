@@ -1141,19 +1141,11 @@ HandlerMark handler_mark() {
   G* g = getg();
   if (!g && sched.survivor && sched.survivor->tp == arch::thread_pointer()) g = sched.survivor;
   State* state = g ? state_if_any(g) : nullptr;
-  return state ? HandlerMark{true, state->ran, state->hard} : HandlerMark{g != nullptr, 0, 0};
+  return state ? HandlerMark{state->ran + 1, state->hard} : HandlerMark{g ? 1U : 0U, 0};
 }
 
 bool handlers_ran(const HandlerMark& mark) { return handler_mark().ran != mark.ran; }
 bool handlers_restart(const HandlerMark& mark) { return handler_mark().hard == mark.hard; }
-
-void run_handlers(void (*undo)(void*), void* arg) {
-  _pthread_cleanup_buffer on_the_way_out;
-  host.cleanup_push(&on_the_way_out, undo, arg);
-  preempt_on();
-  preempt_off();
-  host.cleanup_pop(&on_the_way_out, 0);
-}
 
 // ---- the program's calls ----
 

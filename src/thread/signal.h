@@ -54,19 +54,13 @@ bool signal_on_altstack(const G* g, uintptr_t sp);
 // When none ran the interrupt was the runtime's own affair, and the wait goes on. A handler may fork, and then the wait
 // goes on in the child too, where the thread is no G any more.
 struct HandlerMark {
-  bool counted;   // false: a foreign thread's, whose handlers the kernel runs
-  uint32_t ran;   // handlers that have run on the calling G
+  uint32_t ran;   // 1, and handlers that have run on the calling G; 0: a foreign thread's, whose handlers the kernel runs
   uint32_t hard;  // those without SA_RESTART among them
+  bool counted() const { return ran != 0; }
 };
 HandlerMark handler_mark();
 bool handlers_ran(const HandlerMark& mark);
 bool handlers_restart(const HandlerMark& mark);  // every one of them had SA_RESTART
-
-// Runs the handlers that have interrupted a wait, for a wait that must be tidied up by who leaves it: if a handler does
-// not return (it ends the thread, is cancelled, or jumps out of the wait), undo(arg) runs on the way out, with
-// preemption on, as libc's own clean-up of such calls does. On a G, preemption off; in the child of a fork it may be
-// none when this returns.
-void run_handlers(void (*undo)(void* arg), void* arg);
 
 // ---- the program's calls ----
 
