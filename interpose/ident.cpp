@@ -294,6 +294,44 @@ GOSHIM_EXPORT int nice(int by) {
   return nice_get(getg());
 }
 
+// ---- processes, which the id of any of their threads may name ----
+
+GOSHIM_EXPORT pid_t getpgid(pid_t id) { return REAL(getpgid)(process_of(id)); }
+
+GOSHIM_EXPORT pid_t __getpgid(pid_t id) { return getpgid(id); }
+
+GOSHIM_EXPORT int setpgid(pid_t id, pid_t group) { return REAL(setpgid)(not_a_process(id), group); }
+
+GOSHIM_EXPORT int __setpgid(pid_t id, pid_t group) { return setpgid(id, group); }
+
+GOSHIM_EXPORT pid_t getsid(pid_t id) { return REAL(getsid)(process_of(id)); }
+
+GOSHIM_EXPORT int prlimit(pid_t id, __rlimit_resource which, const rlimit* limit, rlimit* old) {
+  return REAL(prlimit)(process_of(id), which, limit, old);
+}
+
+GOSHIM_EXPORT int prlimit64(pid_t id, __rlimit_resource which, const rlimit64* limit, rlimit64* old) {
+  return REAL(prlimit64)(process_of(id), which, limit, old);
+}
+
+GOSHIM_EXPORT ssize_t process_vm_readv(pid_t id, const iovec* to, unsigned long n, const iovec* from,
+                                       unsigned long from_n, unsigned long flags) {
+  return REAL(process_vm_readv)(process_of(id), to, n, from, from_n, flags);
+}
+
+GOSHIM_EXPORT ssize_t process_vm_writev(pid_t id, const iovec* from, unsigned long n, const iovec* to,
+                                        unsigned long to_n, unsigned long flags) {
+  return REAL(process_vm_writev)(process_of(id), from, n, to, to_n, flags);
+}
+
+// A descriptor of a single thread (newer kernels have that) would tell of a kernel thread's end.
+GOSHIM_EXPORT int pidfd_open(pid_t id, unsigned flags) noexcept {
+  constexpr unsigned kThread = O_EXCL;  // PIDFD_THREAD
+  int named = not_a_process(id);
+  if (named != id && (flags & kThread)) return failed(EINVAL);
+  return static_cast<int>(plain_call(SYS_pidfd_open, named, flags));
+}
+
 // ---- state of the kernel thread (D13) ----
 
 GOSHIM_EXPORT int unshare(int flags) {
@@ -305,8 +343,26 @@ GOSHIM_EXPORT int setns(int fd, int type) {
   return locked([=] { return REAL(setns)(fd, type); });
 }
 
+// Calls function with a header that has 0 in place of the caller's id, and for another what other() makes of it.
+template <typename F, typename Other>
+static int by_header(F function, Other other, cap_user_header_t header, cap_user_data_t data) {
+  long id = on_g() ? arch::goshim_read_word(&header->pid) : 0;
+  if (id <= 0) return function(header, data);
+  bool own = id == goshim_tls.tid;
+  __user_cap_header_struct sent{header->version, own ? 0 : other(static_cast<int>(id))};
+  int r = function(&sent, data);
+  if (sent.version != header->version) header->version = sent.version;  // the kernel tells the one that it knows
+  return r;
+}
+
 GOSHIM_EXPORT int capset(cap_user_header_t header, cap_user_data_t data) {
-  return locked([=] { return REAL(capset)(header, data); });
+  // Another thread's are out of reach, also of one that happens to run on its kernel thread.
+  auto other = [](int id) { return signal_g_of_tid(id) ? -1 : id; };
+  return locked([=] { return by_header(REAL(capset), other, header, data); });
+}
+
+GOSHIM_EXPORT int capget(cap_user_header_t header, cap_user_data_t data) {
+  return by_header(REAL(capget), kernel_tid, header, data);
 }
 
 GOSHIM_EXPORT int setfsuid(uid_t id) {

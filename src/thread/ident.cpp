@@ -219,17 +219,23 @@ int kernel_tid(int tid) {
   if (tid < kFirstVirtualTid && tid != sched.pid) return tid;
   NoPreempt off;
   G* g = signal_g_of_tid(tid);
-  if (!g) return tid < kFirstVirtualTid ? tid : -1;
+  if (!g) return tid;
   if (M* m = locked_m_of(g)) return m->tid;
   M* m = tid == sched.pid ? nullptr : g->m.load(std::memory_order_relaxed);
   return m ? m->tid : sched.pid;
 }
+
+int process_of(int id) { return id >= kFirstVirtualTid && signal_g_of_tid(id) ? sched.pid : id; }
+
+int not_a_process(int id) { return id >= kFirstVirtualTid && signal_g_of_tid(id) ? signal_receiver() : id; }
 
 clockid_t kernel_clock(clockid_t clock) {
   return is_cpu_clock(clock) && runtime_started ? cpu_clock(kernel_tid(cpu_clock_tid(clock))) : clock;
 }
 
 bool translate_task_path(const char* path, char* buf, size_t size) {
+  if (arch::goshim_read_word(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(path) & ~uintptr_t{3})) < 0)
+    return false;
   const char* at = path;
   if (!skip(&at, "/proc/")) return false;
   // The id stands behind /proc/, or behind /proc/self/task/ or /proc/<process>/task/.
@@ -242,7 +248,7 @@ bool translate_task_path(const char* path, char* buf, size_t size) {
   if (id < kFirstVirtualTid || id > INT32_MAX) return false;
   int tid = kernel_tid(static_cast<int>(id));
   auto before = static_cast<size_t>(number - path);
-  if (tid <= 0 || before + kNameSize + std::strlen(at) >= size) return false;
+  if (tid == id || before + kNameSize + std::strlen(at) >= size) return false;
   std::memcpy(buf, path, before);
   format(buf + before, size - before, "%d%s", tid, at);
   return true;

@@ -14,14 +14,19 @@ namespace goshim {
 
 constexpr int kFirstVirtualTid = 1 << 23;  // ids below are the kernel's
 
-// The kernel thread that stands for a thread id in a system call: the M of a G; other ids are the kernel's own. 0 stays
-// 0; -1 if a virtual id has no thread.
+// What stands in a system call for the id of a live thread. Ids that nobody has stay: the kernel does not know them.
+//   kernel_tid        where it takes a thread's: the M of a G
+//   process_of        where it takes any thread's for its process
+//   not_a_process     where a thread's is no process's: a kernel thread of goshim's own, of which the kernel says so
 int kernel_tid(int tid);
+int process_of(int id);
+int not_a_process(int id);
 
 // The same for the clock of a thread's CPU time; other clocks stay.
 clockid_t kernel_clock(clockid_t clock);
 
-// If path leads into /proc by a virtual thread id, writes the path that the kernel knows to buf.
+// If path leads into /proc by a virtual thread id, writes the path that the kernel knows to buf. On a G; path may be
+// bad.
 constexpr size_t kTaskPathMax = 128;  // longer ones are not translated: the kernel has none
 bool translate_task_path(const char* path, char* buf, size_t size);
 
