@@ -67,6 +67,40 @@ bool is_per_thread(int option) {
   }
 }
 
+// Where attributes have their policy, in words; -1 if that is not to be found.
+int policy_place() {
+  constexpr size_t kWords = sizeof(pthread_attr_t) / sizeof(int);
+  int words[2][kWords];
+  constexpr int kPolicies[] = {SCHED_FIFO, SCHED_RR};
+  for (int i : {0, 1}) {
+    pthread_attr_t fresh{};
+    pthread_attr_init(&fresh);
+    pthread_attr_setschedpolicy(&fresh, kPolicies[i]);
+    std::memcpy(words[i], &fresh, sizeof words[i]);
+    pthread_attr_destroy(&fresh);
+  }
+  for (size_t i = 0; i < kWords; i++) {
+    if (words[0][i] == SCHED_FIFO && words[1][i] == SCHED_RR) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+// Processors, policy and parameters as g has them now.
+int fill_values(G* g, pthread_attr_t* attr) {
+  sched_param param{};
+  int policy = 0;
+  policy_get(g, &policy, &param.sched_priority);
+  if (param.sched_priority) pthread_attr_setschedpolicy(attr, policy & ~SCHED_RESET_ON_FORK);
+  pthread_attr_setschedparam(attr, &param);
+  // Others than the POSIX policies libc knows in a thread, but does not take here.
+  if (int at = pthread_attr_setschedpolicy(attr, policy) != 0 ? policy_place() : -1; at >= 0) {
+    std::memcpy(reinterpret_cast<char*>(attr) + static_cast<size_t>(at) * sizeof policy, &policy, sizeof policy);
+  }
+  unsigned char cpus[kCpuBytes];
+  long n = cpus_get(g, sizeof cpus, cpus);
+  return n > 0 ? pthread_attr_setaffinity_np(attr, static_cast<size_t>(n), reinterpret_cast<cpu_set_t*>(cpus)) : 0;
+}
+
 // What pthread_getattr_np says of a thread goshim made. attr is initialised.
 int fill_attr(G* g, pthread_attr_t* attr) {
   char* low = g->user_stack ? static_cast<char*>(g->user_stack) : g->stack.base + g->stack.guard;
@@ -76,16 +110,7 @@ int fill_attr(G* g, pthread_attr_t* attr) {
   uint32_t life = g->life.load(std::memory_order_acquire);
   if (!error && (life & kExplicit)) error = pthread_attr_setinheritsched(attr, PTHREAD_EXPLICIT_SCHED);
   if (!error && (life & kDetached)) error = pthread_attr_setdetachstate(attr, PTHREAD_CREATE_DETACHED);
-  sched_param param{};
-  int policy = 0;
-  policy_get(g, &policy, &param.sched_priority);
-  if (!error) pthread_attr_setschedpolicy(attr, policy);  // others than the POSIX policies it does not take
-  if (!error) pthread_attr_setschedparam(attr, &param);
-  unsigned char cpus[1024];
-  long n = cpus_get(g, sizeof cpus, cpus);
-  if (!error && n > 0)
-    error = pthread_attr_setaffinity_np(attr, static_cast<size_t>(n), reinterpret_cast<cpu_set_t*>(cpus));
-  return error;
+  return error ? error : fill_values(g, attr);
 }
 
 }  // namespace
@@ -139,10 +164,11 @@ GOSHIM_EXPORT int prctl(int option, ...) {
 
 GOSHIM_EXPORT int pthread_getattr_np(pthread_t t, pthread_attr_t* attr) {
   G* g = g_behind(t);
-  if (!g || g->kind < 0) return REAL(pthread_getattr_np)(t, attr);  // the main thread: libc reads /proc/self/maps
-  int error = pthread_attr_init(attr);
+  if (!g) return REAL(pthread_getattr_np)(t, attr);
+  bool is_main = g->kind < 0;  // whose stack libc finds in /proc/self/maps
+  int error = is_main ? REAL(pthread_getattr_np)(t, attr) : pthread_attr_init(attr);
   if (error) return error;
-  error = fill_attr(g, attr);
+  error = is_main ? fill_values(g, attr) : fill_attr(g, attr);
   if (error) pthread_attr_destroy(attr);
   return error;
 }

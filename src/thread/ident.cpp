@@ -20,7 +20,6 @@
 namespace goshim {
 namespace {
 
-constexpr size_t kCpuBytes = 1024;  // the largest set of processors that Linux is built for
 constexpr size_t kNameSize = 16;
 
 // Bits: the values that are kept by kernel thread.
@@ -157,6 +156,14 @@ long try_value(uint32_t which, Values* v) {
   read_values(0, which, v);
   write_value(0, which, old);
   return 0;
+}
+
+// What a child in the kernel makes of values with SCHED_RESET_ON_FORK.
+void reset_policy(Values* v) {
+  bool real_time = v->priority != 0;
+  v->policy = real_time ? SCHED_OTHER : v->policy & ~SCHED_RESET_ON_FORK;
+  v->priority = 0;
+  if (real_time || v->nice < 0) v->nice = 0;
 }
 
 int change(G* g, uint32_t which, const Values& v) {
@@ -427,7 +434,14 @@ void ident_g_create(G* g) {
   if (!inherited) return;
   Ident* ident = ident_for(g);
   if (!ident) return;
-  read_values(0, inherited, &ident->noted);
+  read_values(0, inherited | kNice, &ident->noted);
+  if ((inherited & kPolicy) && (ident->noted.policy & SCHED_RESET_ON_FORK)) {
+    reset_policy(&ident->noted);
+    for (uint32_t which : {kPolicy, kNice}) {
+      if (same_values(which, ident->noted, clean)) inherited &= ~which;
+      else inherited |= which;
+    }
+  }
   ident->notes = inherited;
 }
 

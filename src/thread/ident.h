@@ -30,6 +30,8 @@ clockid_t kernel_clock(clockid_t clock);
 constexpr size_t kTaskPathMax = 128;  // longer ones are not translated: the kernel has none
 bool translate_task_path(const char* path, char* buf, size_t size);
 
+constexpr size_t kCpuBytes = 1024;  // the largest set of processors that Linux is built for
+
 // Name of a G: up to 15 characters.
 void name_set(G* g, const char* name);
 void name_get(G* g, char* name);
