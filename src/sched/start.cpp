@@ -15,6 +15,7 @@
 #include "sched/internal.h"
 #include "tcb/tcb.h"
 #include "thread/fork.h"
+#include "thread/ident.h"
 #include "thread/life.h"
 #include "thread/signal.h"
 #include "trace/dump.h"
@@ -125,6 +126,7 @@ const char* runtime_start() {
   chaos_start();
   dump_start();
   signal_start();
+  ident_start();
   schedtrace_start();
   runtime_started.store(true, std::memory_order_release);
   // Both numbers and the flag: set_max_procs() writes the one and then reads the flag.

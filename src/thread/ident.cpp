@@ -459,6 +459,24 @@ void ident_g_begin_slow(G* g) {
   }
 }
 
+void ident_start() {
+  G* self = getg();
+  Values own;
+  read_values(0, kPolicy, &own);
+  if (!(own.policy & SCHED_RESET_ON_FORK)) return;
+  read_values(0, kNice, &own);
+  LockGuard guard(lock);
+  Ident* ident = ident_for(self);
+  if (!ident) return;
+  read_values(signal_receiver(), kCpus | kPolicy | kNice, &clean);
+  clean_known = true;
+  for (uint32_t which : {kPolicy, kNice}) {
+    if (same_values(which, own, clean)) continue;
+    ident->locks |= which;
+    lock_os_thread();
+  }
+}
+
 void ident_after_fork_child() {
   lock.reset();
   clean_known = false;  // the thread that forked may have differed

@@ -67,6 +67,10 @@ inline void ident_g_begin(G* g) {
   if (GOSHIM_UNLIKELY(g->ident != nullptr)) ident_g_begin_slow(g);
 }
 
+// At the start of the runtime, on its first G: with a policy that is reset at a fork it differs from the Ms that are
+// made for others. Preemption off, the receiver of signals is there.
+void ident_start();
+
 // In the child of a fork.
 void ident_after_fork_child();
 
