@@ -103,8 +103,9 @@ int fill_values(G* g, pthread_attr_t* attr) {
 
 // What pthread_getattr_np says of a thread goshim made. attr is initialised.
 int fill_attr(G* g, pthread_attr_t* attr) {
-  char* low = g->user_stack ? static_cast<char*>(g->user_stack) : g->stack.base + g->stack.guard;
-  size_t size = g->user_stack ? g->user_stack_size : g->stack.size - g->stack.guard;
+  constexpr size_t kAligned = 64;  // as libc cuts the sizes of its own stacks
+  size_t size = g->user_stack ? g->stack_asked : g->stack_asked & ~(kAligned - 1);
+  char* low = g->user_stack ? static_cast<char*>(g->user_stack) : g->stack.top() - size;
   int error = pthread_attr_setstack(attr, low, size);
   if (!error) error = pthread_attr_setguardsize(attr, g->user_stack ? 0 : g->stack.guard);
   uint32_t life = g->life.load(std::memory_order_acquire);
