@@ -48,7 +48,6 @@ bool is_per_thread(int option) {
     case PR_SET_SECUREBITS:
     case PR_CAPBSET_DROP:
     case PR_CAP_AMBIENT:
-    case PR_SET_TIMERSLACK:
     case PR_SET_TSC:
     case PR_SET_FPEMU:
     case PR_SET_FPEXC:
@@ -155,6 +154,11 @@ GOSHIM_EXPORT int prctl(int option, ...) {
   }
   if (on_g() && option == PR_GET_NAME) {
     name_get(getg(), reinterpret_cast<char*>(a));
+    return 0;
+  }
+  if (on_g() && option == PR_GET_TIMERSLACK) return static_cast<int>(timer_slack_get());
+  if (on_g() && option == PR_SET_TIMERSLACK) {
+    timer_slack_set(a);
     return 0;
   }
   auto call = [=] { return REAL(prctl)(option, a, b, c, d); };

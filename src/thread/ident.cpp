@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <cstring>
@@ -415,6 +416,38 @@ int nice_get(G* g) {
   return v.nice;
 }
 
+// ---- timer slack ----
+
+namespace {
+
+// 0: as it began; that 0: as the process had it when the runtime started.
+struct Slack {
+  unsigned long now;
+  unsigned long first;
+};
+__thread Slack slack;
+
+Slack* slack_of(G* g) {
+  ptrdiff_t offset = reinterpret_cast<char*>(&slack) - reinterpret_cast<char*>(arch::thread_pointer());
+  return reinterpret_cast<Slack*>(reinterpret_cast<char*>(g->tp) + offset);
+}
+
+unsigned long own_slack() {
+  if (slack.now) return slack.now;
+  return slack.first ? slack.first : static_cast<unsigned long>(sched.timer_slack);
+}
+
+// A policy with priorities has none, and newer kernels keep it from being set.
+bool has_no_slack() { return sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0) == 0; }
+
+}  // namespace
+
+unsigned long timer_slack_get() { return has_no_slack() ? 0 : own_slack(); }
+
+void timer_slack_set(unsigned long value) {
+  if (!has_no_slack()) slack.now = value;
+}
+
 // ---- life ----
 
 void ident_g_create(G* g) {
@@ -426,6 +459,7 @@ void ident_g_create(G* g) {
   }
   if (creator) std::memcpy(g->name, creator->name, kNameSize);
   else g->name[0] = 0;
+  if (GOSHIM_UNLIKELY(slack.now | slack.first)) slack_of(g)->first = own_slack();
   if (GOSHIM_LIKELY(!g->ident && !(creator && creator->ident))) return;
   NoPreempt off;
   LockGuard guard(lock);
@@ -460,6 +494,7 @@ void ident_g_begin_slow(G* g) {
 }
 
 void ident_start() {
+  slack = {};  // the kernel has what it was set to
   G* self = getg();
   Values own;
   read_values(0, kPolicy, &own);
@@ -480,6 +515,7 @@ void ident_start() {
 void ident_after_fork_child() {
   lock.reset();
   clean_known = false;  // the thread that forked may have differed
+  sched.timer_slack = static_cast<long>(own_slack());
   slab.reset_lock();
 }
 

@@ -59,6 +59,11 @@ int priority_own_set(int policy, int priority);
 int nice_set(G* g, int nice);
 int nice_get(G* g);
 
+// How much later than asked timers may wake the calling G, in nanoseconds; 0 sets what it began with. Only told: the
+// runtime's timers are exact.
+unsigned long timer_slack_get();
+void timer_slack_set(unsigned long slack);
+
 // A new G inherits the creator's name and values; called before it can run, on any thread.
 void ident_g_create(G* g);
 // The first act of a G on itself, if it has notes.
