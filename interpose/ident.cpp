@@ -69,7 +69,7 @@ bool is_per_thread(int option) {
 // Where attributes have their policy, in words; -1 if that is not to be found.
 int policy_place() {
   constexpr size_t kWords = sizeof(pthread_attr_t) / sizeof(int);
-  int words[2][kWords];
+  int words[2][kWords] = {};
   constexpr int kPolicies[] = {SCHED_FIFO, SCHED_RR};
   for (int i : {0, 1}) {
     pthread_attr_t fresh{};

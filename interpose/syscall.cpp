@@ -97,6 +97,47 @@ void note_robust_list(Args a) {
   if (sys::call(SYS_get_robust_list, 0, &libcs, &size) != 0 || pointer<void>(a[0]) != libcs) note_all_shared();
 }
 
+// The kernel's structure of sched_setattr(2) as far as goshim knows it; no header of libc 2.36 has it.
+struct SchedAttr {
+  uint32_t size;
+  uint32_t policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+};
+constexpr uint64_t kResetOnFork = 1;  // SCHED_FLAG_RESET_ON_FORK and others
+constexpr uint64_t kKeepPolicy = 8;
+constexpr uint64_t kKeepParams = 16;
+
+// Another thread that a call names, which goshim keeps values for.
+G* other_g(int tid) { return tid > 0 && tid != goshim_tls.tid ? signal_g_of_tid(tid) : nullptr; }
+
+long set_sched_attr(G* g, const SchedAttr* attr) {
+  if (arch::goshim_read_word(attr) < 0) return -EFAULT;
+  auto policy = static_cast<int>(attr->policy);
+  int error = 0;
+  if (!(attr->flags & (kKeepPolicy | kKeepParams))) {
+    int reset = (attr->flags & kResetOnFork) ? SCHED_RESET_ON_FORK : 0;
+    error = policy_set(g, policy | reset, static_cast<int>(attr->priority));
+  }
+  bool has_nice = policy == SCHED_OTHER || policy == SCHED_BATCH;
+  if (!error && has_nice && !(attr->flags & kKeepParams)) error = nice_set(g, attr->nice);
+  return -error;
+}
+
+long get_sched_attr(G* g, SchedAttr* attr, long size, long flags) {
+  long r = sys::call(SYS_sched_getattr, 0, attr, size, flags);
+  if (r < 0) return r;
+  int policy;
+  int priority;
+  policy_get(g, &policy, &priority);
+  attr->policy = static_cast<uint32_t>(policy & ~SCHED_RESET_ON_FORK);
+  attr->flags = (policy & SCHED_RESET_ON_FORK) ? kResetOnFork : 0;
+  attr->priority = static_cast<uint32_t>(priority);
+  attr->nice = priority ? 0 : nice_get(g);
+  return r;
+}
+
 // Calls of a G that are more than system calls. False if nr is none.
 bool as_function(long nr, Args a, long* r) {
   auto fd = static_cast<int>(a[0]);
@@ -212,6 +253,16 @@ bool as_function(long nr, Args a, long* r) {
       *r = from_errno(sched_setscheduler(fd, static_cast<int>(a[1]), pointer<const sched_param>(a[2])));
       return true;
     case SYS_sched_getscheduler: *r = from_errno(sched_getscheduler(fd)); return true;
+    case SYS_sched_setattr: {
+      G* g = other_g(fd);
+      if (g) *r = set_sched_attr(g, pointer<const SchedAttr>(a[1]));
+      return g != nullptr;
+    }
+    case SYS_sched_getattr: {
+      G* g = other_g(fd);
+      if (g) *r = get_sched_attr(g, pointer<SchedAttr>(a[1]), a[2], a[3]);
+      return g != nullptr;
+    }
     case SYS_sched_setparam: *r = from_errno(sched_setparam(fd, pointer<const sched_param>(a[1]))); return true;
     case SYS_sched_getparam: *r = from_errno(sched_getparam(fd, pointer<sched_param>(a[1]))); return true;
     case SYS_setpriority:

@@ -88,6 +88,35 @@ static void for_the_thread(pid_t id) {
   CHECK(list != NULL && list != own);
 }
 
+// The kernel's structure, which no header of libc has yet.
+struct policy_and_nice {
+  uint32_t size, policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t deadline[3];
+};
+
+static void policy_of_thread(pid_t id) {
+  const int own = getpriority(PRIO_PROCESS, 0), of_main = getpriority(PRIO_PROCESS, (id_t)getpid());
+  const int changed = own < 19 ? own + 1 : own;
+  struct policy_and_nice attr = {.size = sizeof attr, .policy = SCHED_BATCH, .nice = changed};
+  CHECK_SYS(syscall(SYS_sched_setattr, id, &attr, 0));
+  memset(&attr, 0, sizeof attr);
+  CHECK_SYS(syscall(SYS_sched_getattr, id, &attr, sizeof attr, 0));
+  CHECK_EQ(attr.policy, SCHED_BATCH);
+  CHECK_EQ(attr.nice, changed);
+  CHECK_EQ(sched_getscheduler(id), SCHED_BATCH);
+  CHECK_EQ(getpriority(PRIO_PROCESS, (id_t)id), changed);
+  CHECK_ERRNO(syscall(SYS_sched_setattr, id, (void*)8, 0), EFAULT);
+  for (unsigned i = 0; i < 20; i++) {  // nobody else has it
+    CHECK_EQ(getpriority(PRIO_PROCESS, 0), own);
+    CHECK_EQ(getpriority(PRIO_PROCESS, (id_t)getpid()), of_main);
+    CHECK_EQ(sched_getscheduler(0), SCHED_OTHER);
+    stir(i);
+  }
+}
+
 static void for_no_process(pid_t id) {
   CHECK_ERRNO(setpgid(id, 0), EINVAL);
   CHECK_ERRNO(syscall(SYS_setpgid, id, 0), EINVAL);
@@ -138,6 +167,7 @@ static void* ask_of(void* arg) {
   const pid_t id = *(_Atomic pid_t*)arg;
   for_the_process(id);
   for_the_thread(id);
+  policy_of_thread(id);
   for_no_process(id);
   const char* const forms[] = {"/proc/%d", "/proc/%d/stat", "/proc/self/task/%d", "/proc/self/task/%d/comm"};
   for (int i = 0; i < 4; i++) below_proc(forms[i], id);
