@@ -8,6 +8,7 @@
 #include "net/descriptor.h"
 #include "net/io.h"
 #include "thread/cancel.h"
+#include "thread/ident.h"
 
 namespace goshim {
 
@@ -21,6 +22,17 @@ class Closing {
 
  private:
   int fd_;
+};
+
+// A path as the kernel is to see it: the ids of live threads below /proc are translated. On a G.
+class Path {
+ public:
+  explicit Path(const char* path) : path_(translate_task_path(path, buf_, sizeof buf_) ? buf_ : path) {}
+  operator const char*() const { return path_; }  // NOLINT(google-explicit-constructor)
+
+ private:
+  char buf_[kTaskPathMax];
+  const char* path_;
 };
 
 // A kernel's answer as a function of libc gives it: -1 and errno on failure.

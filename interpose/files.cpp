@@ -9,17 +9,6 @@ using namespace goshim;
 
 namespace {
 
-// A path as the kernel is to see it: the virtual thread ids of /proc/self/task are translated.
-class Path {
- public:
-  explicit Path(const char* path) : path_(translate_task_path(path, buf_, sizeof buf_) ? buf_ : path) {}
-  operator const char*() const { return path_; }  // NOLINT(google-explicit-constructor)
-
- private:
-  char buf_[kTaskPathMax];
-  const char* path_;
-};
-
 bool has_mode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE; }
 
 mode_t mode_of(int flags, va_list args) { return has_mode(flags) ? va_arg(args, mode_t) : 0; }
@@ -113,6 +102,67 @@ GOSHIM_EXPORT FILE* fopen64(const char* path, const char* mode) {
 GOSHIM_EXPORT DIR* opendir(const char* path) {
   if (!on_g()) return REAL(opendir)(path);
   return in_region(REAL(opendir), static_cast<const char*>(Path(path)));
+}
+
+// ---- what a path leads to: mostly cached, and sysmon takes the P from a call that sleeps (D8) ----
+
+GOSHIM_EXPORT int stat(const char* path, struct stat* out) noexcept {
+  return on_g() ? REAL(stat)(Path(path), out) : REAL(stat)(path, out);
+}
+
+GOSHIM_EXPORT int stat64(const char* path, struct stat64* out) noexcept {
+  return on_g() ? REAL(stat64)(Path(path), out) : REAL(stat64)(path, out);
+}
+
+GOSHIM_EXPORT int lstat(const char* path, struct stat* out) noexcept {
+  return on_g() ? REAL(lstat)(Path(path), out) : REAL(lstat)(path, out);
+}
+
+GOSHIM_EXPORT int lstat64(const char* path, struct stat64* out) noexcept {
+  return on_g() ? REAL(lstat64)(Path(path), out) : REAL(lstat64)(path, out);
+}
+
+GOSHIM_EXPORT int fstatat(int dir, const char* path, struct stat* out, int flags) noexcept {
+  return on_g() ? REAL(fstatat)(dir, Path(path), out, flags) : REAL(fstatat)(dir, path, out, flags);
+}
+
+GOSHIM_EXPORT int fstatat64(int dir, const char* path, struct stat64* out, int flags) noexcept {
+  return on_g() ? REAL(fstatat64)(dir, Path(path), out, flags) : REAL(fstatat64)(dir, path, out, flags);
+}
+
+GOSHIM_EXPORT int statx(int dir, const char* path, int flags, unsigned mask, struct statx* out) noexcept {
+  return on_g() ? REAL(statx)(dir, Path(path), flags, mask, out) : REAL(statx)(dir, path, flags, mask, out);
+}
+
+GOSHIM_EXPORT int access(const char* path, int mode) noexcept {
+  return on_g() ? REAL(access)(Path(path), mode) : REAL(access)(path, mode);
+}
+
+GOSHIM_EXPORT int euidaccess(const char* path, int mode) noexcept {
+  return on_g() ? REAL(euidaccess)(Path(path), mode) : REAL(euidaccess)(path, mode);
+}
+
+GOSHIM_EXPORT int eaccess(const char* path, int mode) noexcept { return euidaccess(path, mode); }
+
+GOSHIM_EXPORT int faccessat(int dir, const char* path, int mode, int flags) noexcept {
+  return on_g() ? REAL(faccessat)(dir, Path(path), mode, flags) : REAL(faccessat)(dir, path, mode, flags);
+}
+
+GOSHIM_EXPORT ssize_t readlink(const char* path, char* buf, size_t n) noexcept {
+  return on_g() ? REAL(readlink)(Path(path), buf, n) : REAL(readlink)(path, buf, n);
+}
+
+GOSHIM_EXPORT ssize_t readlinkat(int dir, const char* path, char* buf, size_t n) noexcept {
+  return on_g() ? REAL(readlinkat)(dir, Path(path), buf, n) : REAL(readlinkat)(dir, path, buf, n);
+}
+
+// Fortified: size is that of buf, and libc ends a program that gives more.
+GOSHIM_EXPORT ssize_t __readlink_chk(const char* path, char* buf, size_t n, size_t size) {
+  return n > size ? REAL(__readlink_chk)(path, buf, n, size) : readlink(path, buf, n);
+}
+
+GOSHIM_EXPORT ssize_t __readlinkat_chk(int dir, const char* path, char* buf, size_t n, size_t size) {
+  return n > size ? REAL(__readlinkat_chk)(dir, path, buf, n, size) : readlinkat(dir, path, buf, n);
 }
 
 // ---- the disk ----
@@ -226,8 +276,13 @@ static int thread_as_owner(int fd, int command, f_owner_ex* owner) {
   int saved = errno;
   int r = REAL(fcntl)(fd, command, owner);
   if (r < 0 && errno != ESRCH) return r;
-  if (owner->type != F_OWNER_TID || !signal_g_of_tid(owner->pid)) return r;
+  bool to_thread = owner->type == F_OWNER_TID;
+  if ((!to_thread && r == 0) || !signal_g_of_tid(owner->pid)) return r;
   errno = saved;
+  if (!to_thread) {  // natively that works, and nobody gets the signals
+    f_owner_ex nobody{owner->type, not_a_process(owner->pid)};
+    return REAL(fcntl)(fd, command, &nobody);
+  }
   async_thread.store(owner->pid);
   f_owner_ex receiver{F_OWNER_TID, signal_receiver()};
   return REAL(fcntl)(fd, command, &receiver);
@@ -237,6 +292,10 @@ static int any_fcntl(int fd, int command, void* arg) {
   if (GOSHIM_UNLIKELY(own_fd(fd))) return static_cast<int>(answer(-EBADF));
   if (on_g() && (command == F_SETOWN_EX || command == F_GETOWN_EX)) {
     return thread_as_owner(fd, command, static_cast<f_owner_ex*>(arg));
+  }
+  if (command == F_SETOWN) {
+    auto id = static_cast<int>(reinterpret_cast<intptr_t>(arg));
+    return REAL(fcntl)(fd, command, not_a_process(id));
   }
   if (on_g() && (command == F_SETLKW || command == F_OFD_SETLKW))
     return static_cast<int>(long_call(OnHandler::Restart, SYS_fcntl, fd, command, arg));

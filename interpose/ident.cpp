@@ -49,7 +49,6 @@ bool is_per_thread(int option) {
     case PR_SET_SECUREBITS:
     case PR_CAPBSET_DROP:
     case PR_CAP_AMBIENT:
-    case PR_SET_TIMERSLACK:
     case PR_SET_TSC:
     case PR_SET_FPEMU:
     case PR_SET_FPEXC:
@@ -68,25 +67,51 @@ bool is_per_thread(int option) {
   }
 }
 
+// Where attributes have their policy, in words; -1 if that is not to be found.
+int policy_place() {
+  constexpr size_t kWords = sizeof(pthread_attr_t) / sizeof(int);
+  int words[2][kWords] = {};
+  constexpr int kPolicies[] = {SCHED_FIFO, SCHED_RR};
+  for (int i : {0, 1}) {
+    pthread_attr_t fresh{};
+    pthread_attr_init(&fresh);
+    pthread_attr_setschedpolicy(&fresh, kPolicies[i]);
+    std::memcpy(words[i], &fresh, sizeof words[i]);
+    pthread_attr_destroy(&fresh);
+  }
+  for (size_t i = 0; i < kWords; i++) {
+    if (words[0][i] == SCHED_FIFO && words[1][i] == SCHED_RR) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+// Processors, policy and parameters as g has them now.
+int fill_values(G* g, pthread_attr_t* attr) {
+  sched_param param{};
+  int policy = 0;
+  policy_get(g, &policy, &param.sched_priority);
+  if (param.sched_priority) pthread_attr_setschedpolicy(attr, policy & ~SCHED_RESET_ON_FORK);
+  pthread_attr_setschedparam(attr, &param);
+  // Others than the POSIX policies libc knows in a thread, but does not take here.
+  if (int at = pthread_attr_setschedpolicy(attr, policy) != 0 ? policy_place() : -1; at >= 0) {
+    std::memcpy(reinterpret_cast<char*>(attr) + static_cast<size_t>(at) * sizeof policy, &policy, sizeof policy);
+  }
+  unsigned char cpus[kCpuBytes];
+  long n = cpus_get(g, sizeof cpus, cpus);
+  return n > 0 ? pthread_attr_setaffinity_np(attr, static_cast<size_t>(n), reinterpret_cast<cpu_set_t*>(cpus)) : 0;
+}
+
 // What pthread_getattr_np says of a thread goshim made. attr is initialised.
 int fill_attr(G* g, pthread_attr_t* attr) {
-  char* low = g->user_stack ? static_cast<char*>(g->user_stack) : g->stack.base + g->stack.guard;
-  size_t size = g->user_stack ? g->user_stack_size : g->stack.size - g->stack.guard;
+  constexpr size_t kAligned = 64;  // as libc cuts the sizes of its own stacks
+  size_t size = g->user_stack ? g->stack_asked : g->stack_asked & ~(kAligned - 1);
+  char* low = g->user_stack ? static_cast<char*>(g->user_stack) : g->stack.top() - size;
   int error = pthread_attr_setstack(attr, low, size);
   if (!error) error = pthread_attr_setguardsize(attr, g->user_stack ? 0 : g->stack.guard);
   uint32_t life = g->life.load(std::memory_order_acquire);
   if (!error && (life & kExplicit)) error = pthread_attr_setinheritsched(attr, PTHREAD_EXPLICIT_SCHED);
   if (!error && (life & kDetached)) error = pthread_attr_setdetachstate(attr, PTHREAD_CREATE_DETACHED);
-  sched_param param{};
-  int policy = 0;
-  policy_get(g, &policy, &param.sched_priority);
-  if (!error) pthread_attr_setschedpolicy(attr, policy);  // others than the POSIX policies it does not take
-  if (!error) pthread_attr_setschedparam(attr, &param);
-  unsigned char cpus[1024];
-  long n = cpus_get(g, sizeof cpus, cpus);
-  if (!error && n > 0)
-    error = pthread_attr_setaffinity_np(attr, static_cast<size_t>(n), reinterpret_cast<cpu_set_t*>(cpus));
-  return error;
+  return error ? error : fill_values(g, attr);
 }
 
 }  // namespace
@@ -132,6 +157,11 @@ GOSHIM_EXPORT int prctl(int option, ...) {
     name_get(getg(), reinterpret_cast<char*>(a));
     return 0;
   }
+  if (on_g() && option == PR_GET_TIMERSLACK) return static_cast<int>(timer_slack_get());
+  if (on_g() && option == PR_SET_TIMERSLACK) {
+    timer_slack_set(a);
+    return 0;
+  }
   auto call = [=] { return REAL(prctl)(option, a, b, c, d); };
   return is_per_thread(option) ? locked(call) : call();
 }
@@ -140,10 +170,11 @@ GOSHIM_EXPORT int prctl(int option, ...) {
 
 GOSHIM_EXPORT int pthread_getattr_np(pthread_t t, pthread_attr_t* attr) {
   G* g = g_behind(t);
-  if (!g || g->kind < 0) return REAL(pthread_getattr_np)(t, attr);  // the main thread: libc reads /proc/self/maps
-  int error = pthread_attr_init(attr);
+  if (!g) return REAL(pthread_getattr_np)(t, attr);
+  bool is_main = g->kind < 0;  // whose stack libc finds in /proc/self/maps
+  int error = is_main ? REAL(pthread_getattr_np)(t, attr) : pthread_attr_init(attr);
   if (error) return error;
-  error = fill_attr(g, attr);
+  error = is_main ? fill_values(g, attr) : fill_attr(g, attr);
   if (error) pthread_attr_destroy(attr);
   return error;
 }
@@ -295,6 +326,44 @@ GOSHIM_EXPORT int nice(int by) {
   return nice_get(getg());
 }
 
+// ---- processes, which the id of any of their threads may name ----
+
+GOSHIM_EXPORT pid_t getpgid(pid_t id) { return REAL(getpgid)(process_of(id)); }
+
+GOSHIM_EXPORT pid_t __getpgid(pid_t id) { return getpgid(id); }
+
+GOSHIM_EXPORT int setpgid(pid_t id, pid_t group) { return REAL(setpgid)(not_a_process(id), group); }
+
+GOSHIM_EXPORT int __setpgid(pid_t id, pid_t group) { return setpgid(id, group); }
+
+GOSHIM_EXPORT pid_t getsid(pid_t id) { return REAL(getsid)(process_of(id)); }
+
+GOSHIM_EXPORT int prlimit(pid_t id, __rlimit_resource which, const rlimit* limit, rlimit* old) {
+  return REAL(prlimit)(process_of(id), which, limit, old);
+}
+
+GOSHIM_EXPORT int prlimit64(pid_t id, __rlimit_resource which, const rlimit64* limit, rlimit64* old) {
+  return REAL(prlimit64)(process_of(id), which, limit, old);
+}
+
+GOSHIM_EXPORT ssize_t process_vm_readv(pid_t id, const iovec* to, unsigned long n, const iovec* from,
+                                       unsigned long from_n, unsigned long flags) {
+  return REAL(process_vm_readv)(process_of(id), to, n, from, from_n, flags);
+}
+
+GOSHIM_EXPORT ssize_t process_vm_writev(pid_t id, const iovec* from, unsigned long n, const iovec* to,
+                                        unsigned long to_n, unsigned long flags) {
+  return REAL(process_vm_writev)(process_of(id), from, n, to, to_n, flags);
+}
+
+// A descriptor of a single thread (newer kernels have that) would tell of a kernel thread's end.
+GOSHIM_EXPORT int pidfd_open(pid_t id, unsigned flags) noexcept {
+  constexpr unsigned kThread = O_EXCL;  // PIDFD_THREAD
+  int named = not_a_process(id);
+  if (named != id && (flags & kThread)) return failed(EINVAL);
+  return static_cast<int>(plain_call(SYS_pidfd_open, named, flags));
+}
+
 // ---- state of the kernel thread (D13) ----
 
 GOSHIM_EXPORT int unshare(int flags) {
@@ -306,8 +375,26 @@ GOSHIM_EXPORT int setns(int fd, int type) {
   return locked([=] { return REAL(setns)(fd, type); });
 }
 
+// Calls function with a header that has 0 in place of the caller's id, and for another what other() makes of it.
+template <typename F, typename Other>
+static int by_header(F function, Other other, cap_user_header_t header, cap_user_data_t data) {
+  long id = on_g() ? arch::goshim_read_word(&header->pid) : 0;
+  if (id <= 0) return function(header, data);
+  bool own = id == goshim_tls.tid;
+  __user_cap_header_struct sent{header->version, own ? 0 : other(static_cast<int>(id))};
+  int r = function(&sent, data);
+  if (sent.version != header->version) header->version = sent.version;  // the kernel tells the one that it knows
+  return r;
+}
+
 GOSHIM_EXPORT int capset(cap_user_header_t header, cap_user_data_t data) {
-  return locked([=] { return REAL(capset)(header, data); });
+  // Another thread's are out of reach, also of one that happens to run on its kernel thread.
+  auto other = [](int id) { return signal_g_of_tid(id) ? -1 : id; };
+  return locked([=] { return by_header(REAL(capset), other, header, data); });
+}
+
+GOSHIM_EXPORT int capget(cap_user_header_t header, cap_user_data_t data) {
+  return by_header(REAL(capget), kernel_tid, header, data);
 }
 
 GOSHIM_EXPORT int setfsuid(uid_t id) {

@@ -395,9 +395,6 @@ GOSHIM_EXPORT int raise(int sig) noexcept {
 }
 GOSHIM_EXPORT int gsignal(int sig) noexcept { return raise(sig); }
 
-// A thread's id names its process there, as for the kernel.
-static pid_t process_of(pid_t id) { return id >= kFirstVirtualTid && signal_g_of_tid(id) ? sys::getpid() : id; }
-
 GOSHIM_EXPORT int kill(pid_t pid, int sig) noexcept {
   pid = process_of(pid);
   if (!on_g() || sig == 0) return REAL(kill)(pid, sig);
@@ -584,7 +581,7 @@ bool goshim::signal_syscall(long nr, const long args[6], long* result) {
       r = sigaltstack(reinterpret_cast<const stack_t*>(args[0]), reinterpret_cast<stack_t*>(args[1]));
       break;
     case SYS_rt_sigqueueinfo: {
-      if (args[0] != sys::getpid()) return false;
+      if (process_of(static_cast<int>(args[0])) != sys::getpid()) return false;
       siginfo_t copy = *reinterpret_cast<const siginfo_t*>(args[2]);
       copy.si_signo = static_cast<int>(args[1]);
       *result = signal_send_process(copy);

@@ -15,6 +15,11 @@
 
 using namespace goshim;
 
+// What no header of every libc declares.
+GOSHIM_EXPORT int pidfd_open(pid_t id, unsigned flags) noexcept;
+GOSHIM_EXPORT int capget(cap_user_header_t header, cap_user_data_t data);
+GOSHIM_EXPORT int capset(cap_user_header_t header, cap_user_data_t data);
+
 namespace {
 
 using Args = const long[6];
@@ -92,6 +97,47 @@ void note_robust_list(Args a) {
   if (sys::call(SYS_get_robust_list, 0, &libcs, &size) != 0 || pointer<void>(a[0]) != libcs) note_all_shared();
 }
 
+// The kernel's structure of sched_setattr(2) as far as goshim knows it; no header of libc 2.36 has it.
+struct SchedAttr {
+  uint32_t size;
+  uint32_t policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+};
+constexpr uint64_t kResetOnFork = 1;  // SCHED_FLAG_RESET_ON_FORK and others
+constexpr uint64_t kKeepPolicy = 8;
+constexpr uint64_t kKeepParams = 16;
+
+// Another thread that a call names, which goshim keeps values for.
+G* other_g(int tid) { return tid > 0 && tid != goshim_tls.tid ? signal_g_of_tid(tid) : nullptr; }
+
+long set_sched_attr(G* g, const SchedAttr* attr) {
+  if (arch::goshim_read_word(attr) < 0) return -EFAULT;
+  auto policy = static_cast<int>(attr->policy);
+  int error = 0;
+  if (!(attr->flags & (kKeepPolicy | kKeepParams))) {
+    int reset = (attr->flags & kResetOnFork) ? SCHED_RESET_ON_FORK : 0;
+    error = policy_set(g, policy | reset, static_cast<int>(attr->priority));
+  }
+  bool has_nice = policy == SCHED_OTHER || policy == SCHED_BATCH;
+  if (!error && has_nice && !(attr->flags & kKeepParams)) error = nice_set(g, attr->nice);
+  return -error;
+}
+
+long get_sched_attr(G* g, SchedAttr* attr, long size, long flags) {
+  long r = sys::call(SYS_sched_getattr, 0, attr, size, flags);
+  if (r < 0) return r;
+  int policy;
+  int priority;
+  policy_get(g, &policy, &priority);
+  attr->policy = static_cast<uint32_t>(policy & ~SCHED_RESET_ON_FORK);
+  attr->flags = (policy & SCHED_RESET_ON_FORK) ? kResetOnFork : 0;
+  attr->priority = static_cast<uint32_t>(priority);
+  attr->nice = priority ? 0 : nice_get(g);
+  return r;
+}
+
 // Calls of a G that are more than system calls. False if nr is none.
 bool as_function(long nr, Args a, long* r) {
   auto fd = static_cast<int>(a[0]);
@@ -99,12 +145,14 @@ bool as_function(long nr, Args a, long* r) {
   switch (nr) {
     case SYS_set_tid_address: getg()->tid_word = pointer<int>(a[0]); [[fallthrough]];
     case SYS_gettid: *r = gettid(); return true;
-    case SYS_get_robust_list:
-      if (fd != 0 && fd != gettid()) return false;
-      *pointer<void*>(a[1]) = robust_list_of(getg());
+    case SYS_get_robust_list: {
+      G* g = fd == 0 ? getg() : signal_g_of_tid(fd);
+      if (!g) return false;
+      *pointer<void*>(a[1]) = robust_list_of(g);
       *pointer<size_t>(a[2]) = kRobustListSize;
       *r = 0;
       return true;
+    }
     case SYS_set_robust_list:
       *r = 0;
       if (pointer<void>(a[0]) == robust_list_of(getg()) && static_cast<size_t>(a[1]) == kRobustListSize) return true;
@@ -205,10 +253,27 @@ bool as_function(long nr, Args a, long* r) {
       *r = from_errno(sched_setscheduler(fd, static_cast<int>(a[1]), pointer<const sched_param>(a[2])));
       return true;
     case SYS_sched_getscheduler: *r = from_errno(sched_getscheduler(fd)); return true;
+    case SYS_sched_setattr: {
+      G* g = other_g(fd);
+      if (g) *r = set_sched_attr(g, pointer<const SchedAttr>(a[1]));
+      return g != nullptr;
+    }
+    case SYS_sched_getattr: {
+      G* g = other_g(fd);
+      if (g) *r = get_sched_attr(g, pointer<SchedAttr>(a[1]), a[2], a[3]);
+      return g != nullptr;
+    }
     case SYS_sched_setparam: *r = from_errno(sched_setparam(fd, pointer<const sched_param>(a[1]))); return true;
     case SYS_sched_getparam: *r = from_errno(sched_getparam(fd, pointer<sched_param>(a[1]))); return true;
     case SYS_setpriority:
       *r = from_errno(setpriority(static_cast<__priority_which_t>(fd), static_cast<id_t>(a[1]), n));
+      return true;
+    case SYS_pidfd_open: *r = from_errno(pidfd_open(fd, static_cast<unsigned>(a[1]))); return true;
+    case SYS_capget:
+      *r = from_errno(capget(pointer<__user_cap_header_struct>(a[0]), pointer<__user_cap_data_struct>(a[1])));
+      return true;
+    case SYS_capset:
+      *r = from_errno(capset(pointer<__user_cap_header_struct>(a[0]), pointer<__user_cap_data_struct>(a[1])));
       return true;
     case SYS_unshare: *r = from_errno(unshare(fd)); return true;
     case SYS_setns: *r = from_errno(setns(fd, static_cast<int>(a[1]))); return true;
@@ -216,17 +281,48 @@ bool as_function(long nr, Args a, long* r) {
   }
 }
 
-// Calls that name a thread by its id, in which argument? -1: none.
-int thread_id_argument(long nr, Args a) {
+// An argument by which a call names a thread or a process, and what the kernel is to see there. index -1: none.
+struct IdArgument {
+  int index;
+  int (*translate)(int) = kernel_tid;
+};
+
+IdArgument id_argument(long nr, Args a) {
   switch (nr) {
     case SYS_sched_getaffinity:
     case SYS_sched_rr_get_interval:
     case SYS_sched_setattr:
-    case SYS_sched_getattr: return 0;
-    case SYS_getpriority: return a[0] == PRIO_PROCESS ? 1 : -1;
+    case SYS_sched_getattr: return {0};
+    case SYS_getpriority: return {a[0] == PRIO_PROCESS ? 1 : -1};
     case SYS_ioprio_get:
-    case SYS_ioprio_set: return a[0] == 1 ? 1 : -1;  // IOPRIO_WHO_PROCESS
-    case SYS_perf_event_open: return 1;
+    case SYS_ioprio_set: return {a[0] == 1 ? 1 : -1};  // IOPRIO_WHO_PROCESS
+    case SYS_perf_event_open: return {1};
+    case SYS_getpgid:
+    case SYS_getsid:
+    case SYS_prlimit64:
+    case SYS_process_vm_readv:
+    case SYS_process_vm_writev:
+    case SYS_migrate_pages:
+    case SYS_move_pages: return {0, process_of};
+    case SYS_setpgid: return {0, not_a_process};
+    default: return {-1};
+  }
+}
+
+// Which argument is a path that may lead into /proc? -1: none.
+int path_argument(long nr) {
+  switch (nr) {
+#ifdef SYS_stat
+    case SYS_stat:
+    case SYS_lstat:
+    case SYS_access:
+    case SYS_readlink: return 0;
+#endif
+    case SYS_newfstatat:
+    case SYS_statx:
+    case SYS_faccessat:
+    case SYS_faccessat2:
+    case SYS_readlinkat: return 1;
     default: return -1;
   }
 }
@@ -239,7 +335,6 @@ Changes changes_thread(long nr, Args a) {
     case SYS_seccomp:
     case SYS_landlock_restrict_self:
     case SYS_set_mempolicy:
-    case SYS_capset:
     case SYS_setfsuid:
     case SYS_setfsgid:
     case SYS_setuid:
@@ -268,7 +363,13 @@ long to_kernel(long nr, Args args) {
   long a[6] = {args[0], args[1], args[2], args[3], args[4], args[5]};
   Changes changes = changes_thread(nr, a);
   if (changes != Changes::Nothing) lock_os_thread();
-  if (int i = thread_id_argument(nr, a); i >= 0 && a[i] > 0) a[i] = kernel_tid(static_cast<int>(a[i]));
+  if (IdArgument id = id_argument(nr, a); id.index >= 0) a[id.index] = id.translate(static_cast<int>(a[id.index]));
+  if (nr == SYS_kcmp) {
+    for (int i : {0, 1}) a[i] = kernel_tid(static_cast<int>(a[i]));
+  }
+  int named = path_argument(nr);
+  Path path(named >= 0 ? pointer<const char>(a[named]) : nullptr);
+  if (named >= 0) a[named] = word(static_cast<const char*>(path));
   if (nr == SYS_exit) thread_vanish(static_cast<int>(a[0]));
   long r = sys::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
   if (changes == Changes::Inherited && r >= 0) keep_kernel_state();
@@ -301,6 +402,7 @@ bool goes_on_to_libc(long nr) {
     case SYS_sched_setparam:
     case SYS_sched_getparam:
     case SYS_setpriority:
+    case SYS_capget:
     case SYS_unshare:
     case SYS_setns: return true;
     default: return false;

@@ -12,6 +12,7 @@
 #include "interpose/c11.h"
 #include "interpose/init.h"
 #include "interpose/times.h"
+#include "thread/ident.h"
 #include "thread/life.h"
 
 using namespace goshim;
@@ -33,6 +34,59 @@ struct MainCall {
   char** argv;
   char** envp;
 };
+
+// Whether attr has a set of processors: of one that it has not, libc says all ones, whatever room is given; of one that
+// it has, that it does not fit into no room, unless it is empty.
+bool has_cpus(const pthread_attr_t* attr) {
+  unsigned char first = 0;
+  auto* set = reinterpret_cast<cpu_set_t*>(&first);
+  return pthread_attr_getaffinity_np(attr, 0, set) != 0 || (pthread_attr_getaffinity_np(attr, 1, set) == 0 && !first);
+}
+
+GOSHIM_COLD void read_cpus(const pthread_attr_t* attr, ThreadAttr* a) {
+  unsigned char cpus[kCpuBytes];
+  if (pthread_attr_getaffinity_np(attr, sizeof cpus, reinterpret_cast<cpu_set_t*>(cpus)) != 0) return;
+  a->has_cpus = true;
+  std::memcpy(a->cpus, cpus, sizeof a->cpus);
+}
+
+// Whether set() has been called on attr: if so, what it changes in fresh attributes, to which it gives the values that
+// they have, is changed there too.
+template <typename F>
+bool has_set(const pthread_attr_t* attr, F set) {
+  unsigned char bytes[3][sizeof(pthread_attr_t)];
+  std::memcpy(bytes[0], attr, sizeof *attr);
+  for (int i : {1, 2}) {
+    pthread_attr_t fresh{};
+    pthread_attr_init(&fresh);
+    if (i == 2) set(&fresh);
+    std::memcpy(bytes[i], &fresh, sizeof fresh);
+    pthread_attr_destroy(&fresh);
+  }
+  for (size_t i = 0; i < sizeof(pthread_attr_t); i++) {
+    int changed = bytes[1][i] ^ bytes[2][i];
+    if ((bytes[0][i] & changed) != changed) return false;
+  }
+  return true;
+}
+
+// A policy of its own. Of policy and parameters what the program has not set is the creator's.
+GOSHIM_COLD void read_policy(const pthread_attr_t* attr, ThreadAttr* a) {
+  sched_param param{};
+  a->has_policy = true;
+  pthread_attr_getschedpolicy(attr, &a->policy);
+  pthread_attr_getschedparam(attr, &param);
+  a->priority = param.sched_priority;
+  bool policy = has_set(attr, [](pthread_attr_t* fresh) { pthread_attr_setschedpolicy(fresh, SCHED_OTHER); });
+  bool params = has_set(attr, [](pthread_attr_t* fresh) {
+    sched_param zero{};
+    pthread_attr_setschedparam(fresh, &zero);
+  });
+  if (policy == params) return;
+  sched_getparam(0, &param);
+  if (!policy) a->policy = sched_getscheduler(0);
+  if (!params) a->priority = param.sched_priority;
+}
 
 ThreadAttr read_attr(const pthread_attr_t* attr) {
   ThreadAttr a{};
@@ -65,21 +119,9 @@ ThreadAttr read_attr(const pthread_attr_t* attr) {
     a.has_mask = true;
     a.mask = *reinterpret_cast<uint64_t*>(&mask);
   }
-  cpu_set_t cpus;
-  cpu_set_t all;
-  std::memset(&all, 0xff, sizeof all);  // what libc says when none are set
-  if (pthread_attr_getaffinity_np(attr, sizeof cpus, &cpus) == 0 && std::memcmp(&cpus, &all, sizeof all) != 0) {
-    a.has_cpus = true;
-    std::memcpy(a.cpus, &cpus, sizeof a.cpus);
-  }
+  if (has_cpus(attr)) read_cpus(attr, &a);
   int inherit = PTHREAD_INHERIT_SCHED;
-  if (pthread_attr_getinheritsched(attr, &inherit) == 0 && inherit == PTHREAD_EXPLICIT_SCHED) {
-    sched_param param{};
-    pthread_attr_getschedpolicy(attr, &a.policy);
-    pthread_attr_getschedparam(attr, &param);
-    a.has_policy = true;
-    a.priority = param.sched_priority;
-  }
+  if (pthread_attr_getinheritsched(attr, &inherit) == 0 && inherit == PTHREAD_EXPLICIT_SCHED) read_policy(attr, &a);
   return a;
 }
 

@@ -13,9 +13,8 @@ namespace {
 
 timespec timespec_of(Nanos t) { return {t / kSecond, t % kSecond}; }
 
-// Sleeps until then; what only the runtime interrupts sleeps on. 0 or -EINTR. A cancellation point.
+// Sleeps until then; what only the runtime interrupts sleeps on. 0 or -EINTR. A cancellation comes while it waits.
 int sleep_until(const Deadline& then) {
-  thread_test_cancel();
   chaos();
   HandlerMark mark = handler_mark();
   while (!then.passed()) {
@@ -29,7 +28,6 @@ int sleep_until(const Deadline& then) {
 // The same for a while; what is left of it, 0 if nothing.
 Nanos sleep_for(Nanos duration) {
   if (duration == 0) {  // natively a trip through the kernel's scheduler
-    thread_test_cancel();
     yield();
     return 0;
   }
@@ -68,9 +66,10 @@ int sleep_on_cpu_clock(G* g, int flags, const timespec* duration, timespec* rest
   return EINTR;
 }
 
-// An error number.
+// An error number. A cancellation point whatever the time is, as the kernel is asked behind one.
 int sleep_on_clock(clockid_t clock, int flags, const timespec* duration, timespec* rest) {
   if (clock == CLOCK_THREAD_CPUTIME_ID) return EINVAL;
+  thread_test_cancel();
   if (G* g = is_cpu_clock(clock) ? g_of_clock(clock) : nullptr) return sleep_on_cpu_clock(g, flags, duration, rest);
   if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME && clock != CLOCK_TAI) {
     return static_cast<int>(-blocking_call(RegionClass::Long, OnHandler::Fail, SYS_clock_nanosleep, clock, flags,

@@ -401,7 +401,7 @@ void Copying::find_flow(Thread* t) {
 
 void Copying::keep_stack(const G& g, Address sp) {
   Address low = address(g.user_stack ? g.user_stack : g.stack.base);
-  Address high = low + (g.user_stack ? g.user_stack_size : g.stack.size);
+  Address high = low + (g.user_stack ? g.stack_asked : g.stack.size);
   if (!g.user_stack && g.id != 1) high = std::min(high, address(g.tp));
   auto keep_from = [&](Address from) {
     bool own = from >= low && from < high;

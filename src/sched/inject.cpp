@@ -86,7 +86,7 @@ bool in_libc(uintptr_t pc) {
 Range stack_of(const G* g) {
   if (g->user_stack) {
     auto low = reinterpret_cast<uintptr_t>(g->user_stack);
-    return {low, low + g->user_stack_size};
+    return {low, low + g->stack_asked};
   }
   auto base = reinterpret_cast<uintptr_t>(g->stack.base);
   return {base + g->stack.guard, base + g->stack.size};

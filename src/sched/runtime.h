@@ -164,7 +164,7 @@ struct alignas(kCacheLine) G {
   std::atomic<G*> joining{nullptr};  // the G it waits for in join; itself (release, acquire: a check for mistakes)
   int* tid_word = nullptr;           // set_tid_address(2): cleared and woken when it ends; itself
   void* user_stack = nullptr;        // lowest address of a stack the program supplied, else null
-  size_t user_stack_size = 0;
+  size_t stack_asked = 0;            // bytes of that stack, or of its own, that the program asked for
 
   // -- signals and cancellation; see thread/signal.h --
   // Blocked signals, bit n-1 for signal n; written by the G itself, seq_cst: it writes, then looks for signals; a

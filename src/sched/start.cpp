@@ -16,6 +16,7 @@
 #include "sync/shared.h"
 #include "tcb/tcb.h"
 #include "thread/fork.h"
+#include "thread/ident.h"
 #include "thread/life.h"
 #include "thread/signal.h"
 #include "trace/dump.h"
@@ -127,6 +128,7 @@ const char* runtime_start() {
   chaos_start();
   dump_start();
   signal_start();
+  ident_start();
   schedtrace_start();
   for (int i = shared_held_before(); i > 0; i--) lock_os_thread();
   runtime_started.store(true, std::memory_order_release);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <cstring>
@@ -20,7 +21,6 @@
 namespace goshim {
 namespace {
 
-constexpr size_t kCpuBytes = 1024;  // the largest set of processors that Linux is built for
 constexpr size_t kNameSize = 16;
 
 // Bits: the values that are kept by kernel thread.
@@ -159,6 +159,14 @@ long try_value(uint32_t which, Values* v) {
   return 0;
 }
 
+// What a child in the kernel makes of values with SCHED_RESET_ON_FORK.
+void reset_policy(Values* v) {
+  bool real_time = v->priority != 0;
+  v->policy = real_time ? SCHED_OTHER : v->policy & ~SCHED_RESET_ON_FORK;
+  v->priority = 0;
+  if (real_time || v->nice < 0) v->nice = 0;
+}
+
 int change(G* g, uint32_t which, const Values& v) {
   if (g == getg()) return change_self(which, v);
   NoPreempt off;
@@ -219,17 +227,23 @@ int kernel_tid(int tid) {
   if (tid < kFirstVirtualTid && tid != sched.pid) return tid;
   NoPreempt off;
   G* g = signal_g_of_tid(tid);
-  if (!g) return tid < kFirstVirtualTid ? tid : -1;
+  if (!g) return tid;
   if (M* m = locked_m_of(g)) return m->tid;
   M* m = tid == sched.pid ? nullptr : g->m.load(std::memory_order_relaxed);
   return m ? m->tid : sched.pid;
 }
+
+int process_of(int id) { return id >= kFirstVirtualTid && signal_g_of_tid(id) ? sched.pid : id; }
+
+int not_a_process(int id) { return id >= kFirstVirtualTid && signal_g_of_tid(id) ? signal_receiver() : id; }
 
 clockid_t kernel_clock(clockid_t clock) {
   return is_cpu_clock(clock) && runtime_started ? cpu_clock(kernel_tid(cpu_clock_tid(clock))) : clock;
 }
 
 bool translate_task_path(const char* path, char* buf, size_t size) {
+  if (arch::goshim_read_word(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(path) & ~uintptr_t{3})) < 0)
+    return false;
   const char* at = path;
   if (!skip(&at, "/proc/")) return false;
   // The id stands behind /proc/, or behind /proc/self/task/ or /proc/<process>/task/.
@@ -242,7 +256,7 @@ bool translate_task_path(const char* path, char* buf, size_t size) {
   if (id < kFirstVirtualTid || id > INT32_MAX) return false;
   int tid = kernel_tid(static_cast<int>(id));
   auto before = static_cast<size_t>(number - path);
-  if (tid <= 0 || before + kNameSize + std::strlen(at) >= size) return false;
+  if (tid == id || before + kNameSize + std::strlen(at) >= size) return false;
   std::memcpy(buf, path, before);
   format(buf + before, size - before, "%d%s", tid, at);
   return true;
@@ -402,6 +416,38 @@ int nice_get(G* g) {
   return v.nice;
 }
 
+// ---- timer slack ----
+
+namespace {
+
+// 0: as it began; that 0: as the process had it when the runtime started.
+struct Slack {
+  unsigned long now;
+  unsigned long first;
+};
+__thread Slack slack;
+
+Slack* slack_of(G* g) {
+  ptrdiff_t offset = reinterpret_cast<char*>(&slack) - reinterpret_cast<char*>(arch::thread_pointer());
+  return reinterpret_cast<Slack*>(reinterpret_cast<char*>(g->tp) + offset);
+}
+
+unsigned long own_slack() {
+  if (slack.now) return slack.now;
+  return slack.first ? slack.first : static_cast<unsigned long>(sched.timer_slack);
+}
+
+// A policy with priorities has none, and newer kernels keep it from being set.
+bool has_no_slack() { return sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0) == 0; }
+
+}  // namespace
+
+unsigned long timer_slack_get() { return has_no_slack() ? 0 : own_slack(); }
+
+void timer_slack_set(unsigned long value) {
+  if (!has_no_slack()) slack.now = value;
+}
+
 // ---- life ----
 
 void ident_g_create(G* g) {
@@ -413,6 +459,7 @@ void ident_g_create(G* g) {
   }
   if (creator) std::memcpy(g->name, creator->name, kNameSize);
   else g->name[0] = 0;
+  if (GOSHIM_UNLIKELY(slack.now | slack.first)) slack_of(g)->first = own_slack();
   if (GOSHIM_LIKELY(!g->ident && !(creator && creator->ident))) return;
   NoPreempt off;
   LockGuard guard(lock);
@@ -421,7 +468,14 @@ void ident_g_create(G* g) {
   if (!inherited) return;
   Ident* ident = ident_for(g);
   if (!ident) return;
-  read_values(0, inherited, &ident->noted);
+  read_values(0, inherited | kNice, &ident->noted);
+  if ((inherited & kPolicy) && (ident->noted.policy & SCHED_RESET_ON_FORK)) {
+    reset_policy(&ident->noted);
+    for (uint32_t which : {kPolicy, kNice}) {
+      if (same_values(which, ident->noted, clean)) inherited &= ~which;
+      else inherited |= which;
+    }
+  }
   ident->notes = inherited;
 }
 
@@ -439,9 +493,29 @@ void ident_g_begin_slow(G* g) {
   }
 }
 
+void ident_start() {
+  slack = {};  // the kernel has what it was set to
+  G* self = getg();
+  Values own;
+  read_values(0, kPolicy, &own);
+  if (!(own.policy & SCHED_RESET_ON_FORK)) return;
+  read_values(0, kNice, &own);
+  LockGuard guard(lock);
+  Ident* ident = ident_for(self);
+  if (!ident) return;
+  read_values(signal_receiver(), kCpus | kPolicy | kNice, &clean);
+  clean_known = true;
+  for (uint32_t which : {kPolicy, kNice}) {
+    if (same_values(which, own, clean)) continue;
+    ident->locks |= which;
+    lock_os_thread();
+  }
+}
+
 void ident_after_fork_child() {
   lock.reset();
   clean_known = false;  // the thread that forked may have differed
+  sched.timer_slack = static_cast<long>(own_slack());
   slab.reset_lock();
 }
 

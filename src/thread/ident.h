@@ -14,16 +14,23 @@ namespace goshim {
 
 constexpr int kFirstVirtualTid = 1 << 23;  // ids below are the kernel's
 
-// The kernel thread that stands for a thread id in a system call: the M of a G; other ids are the kernel's own. 0 stays
-// 0; -1 if a virtual id has no thread.
+// What stands in a system call for the id of a live thread. Ids that nobody has stay: the kernel does not know them.
+//   kernel_tid        where it takes a thread's: the M of a G
+//   process_of        where it takes any thread's for its process
+//   not_a_process     where a thread's is no process's: a kernel thread of goshim's own, of which the kernel says so
 int kernel_tid(int tid);
+int process_of(int id);
+int not_a_process(int id);
 
 // The same for the clock of a thread's CPU time; other clocks stay.
 clockid_t kernel_clock(clockid_t clock);
 
-// If path leads into /proc by a virtual thread id, writes the path that the kernel knows to buf.
+// If path leads into /proc by a virtual thread id, writes the path that the kernel knows to buf. On a G; path may be
+// bad.
 constexpr size_t kTaskPathMax = 128;  // longer ones are not translated: the kernel has none
 bool translate_task_path(const char* path, char* buf, size_t size);
+
+constexpr size_t kCpuBytes = 1024;  // the largest set of processors that Linux is built for
 
 // Name of a G: up to 15 characters.
 void name_set(G* g, const char* name);
@@ -52,6 +59,11 @@ int priority_own_set(int policy, int priority);
 int nice_set(G* g, int nice);
 int nice_get(G* g);
 
+// How much later than asked timers may wake the calling G, in nanoseconds; 0 sets what it began with. Only told: the
+// runtime's timers are exact.
+unsigned long timer_slack_get();
+void timer_slack_set(unsigned long slack);
+
 // A new G inherits the creator's name and values; called before it can run, on any thread.
 void ident_g_create(G* g);
 // The first act of a G on itself, if it has notes.
@@ -59,6 +71,10 @@ void ident_g_begin_slow(G* g);
 inline void ident_g_begin(G* g) {
   if (GOSHIM_UNLIKELY(g->ident != nullptr)) ident_g_begin_slow(g);
 }
+
+// At the start of the runtime, on its first G: with a policy that is reset at a fork it differs from the Ms that are
+// made for others. Preemption off, the receiver of signals is there.
+void ident_start();
 
 // In the child of a fork.
 void ident_after_fork_child();

@@ -132,7 +132,7 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
     return EAGAIN;
   }
   g->user_stack = attr.user_stack;
-  g->user_stack_size = attr.user_stack ? attr.stack_size : 0;
+  g->stack_asked = attr.stack_size;
   g->start = start;
   g->arg = arg;
   g->result = PTHREAD_CANCELED;  // C5 in cancel.cpp

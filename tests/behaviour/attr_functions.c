@@ -38,6 +38,18 @@ static void* own_stack_size(void* arg) {
   return NULL;
 }
 
+static void* own_cut_stack_size(void* arg) {
+  pthread_attr_t attr;
+  size_t size = 0;
+  void* low = NULL;
+  CHECK_OK(pthread_getattr_np(pthread_self(), &attr));
+  CHECK_OK(pthread_attr_getstack(&attr, &low, &size));
+  CHECK_OK(pthread_attr_destroy(&attr));
+  CHECK_EQ(size, *(size_t*)arg & ~(size_t)63);
+  CHECK((char*)&low > (char*)low && (char*)&low < (char*)low + size);
+  return NULL;
+}
+
 static void run_with(const pthread_attr_t* attr, void* (*routine)(void*), void* arg, void* wanted) {
   pthread_t thread;
   void* result = NULL;
@@ -79,8 +91,7 @@ int main(void) {
     CHECK_OK(pthread_attr_setstacksize(&attr, wanted));
     CHECK_OK(pthread_attr_getstacksize(&attr, &size));
     CHECK_EQ(size, wanted);
-    wanted &= ~(size_t)4095;
-    run_with(&attr, own_stack_size, &wanted, NULL);
+    run_with(&attr, own_cut_stack_size, &wanted, NULL);
   }
 
   CHECK_OK(pthread_attr_getscope(&attr, &value));

@@ -1,5 +1,6 @@
 // Shows every way to sleep: never shorter than asked, absolute and relative, on all clocks, at once for times that
-// have passed, EINVAL for bad nanoseconds and clocks, and in many threads at once.
+// have passed, EINVAL for bad nanoseconds and clocks, and in many threads at once; a pending cancellation comes before
+// the time is looked at.
 #include "check.h"
 
 #include <threads.h>
@@ -48,8 +49,35 @@ static void* sleep_all_ways(void* arg) {
   return arg;
 }
 
+static void* sleep_cancelled(void* arg) {
+  const struct timespec bad = {0, -1}, zero = {0, 0};
+  CHECK_OK(pthread_cancel(pthread_self()));
+  switch ((intptr_t)arg) {
+    case 0: nanosleep(&bad, NULL); break;
+    case 1: nanosleep(&zero, NULL); break;
+    case 2: clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &bad, NULL); break;
+    case 3: clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &zero, NULL); break;
+    case 4: clock_nanosleep(77, 0, &zero, NULL); break;
+    case 5: thrd_sleep(&bad, NULL); break;
+    case 6:
+      CHECK_EQ(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &zero, NULL), EINVAL);  // libc refuses it before
+      pthread_testcancel();
+      break;
+    default: usleep(0);
+  }
+  CHECK_OK(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL));  // writing is a point, too
+  check_fail(__FILE__, __LINE__, "way %d: not cancelled", (int)(intptr_t)arg);
+}
+
 int main(void) {
   sleep_all_ways((void*)1);
   run_threads(40, sleep_all_ways);
+  for (intptr_t way = 0; way < 8; way++) {
+    pthread_t thread;
+    void* result;
+    CHECK_OK(pthread_create(&thread, NULL, sleep_cancelled, (void*)way));
+    CHECK_OK(pthread_join(thread, &result));
+    CHECK(result == PTHREAD_CANCELED);
+  }
   return 0;
 }
