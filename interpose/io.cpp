@@ -7,6 +7,7 @@
 #include "base/own_fd.h"
 #include "interpose/calls.h"
 #include "interpose/times.h"
+#include "sched/user_memory.h"
 
 using namespace goshim;
 
@@ -22,6 +23,7 @@ int wait_poll(pollfd* fds, nfds_t n, int ms) {
 
 int wait_ppoll(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask) {
   timespec left{};
+  if (timeout && !user_readable(timeout, sizeof *timeout)) return static_cast<int>(answer(-EFAULT));
   if (timeout) left = *timeout;
   return static_cast<int>(answer(io_poll(fds, n, timeout ? &left : nullptr, kernel_mask(mask))));
 }
@@ -259,6 +261,7 @@ GOSHIM_EXPORT int epoll_pwait(int epoll, epoll_event* events, int max, int ms, c
 
 GOSHIM_EXPORT int epoll_pwait2(int epoll, epoll_event* events, int max, const timespec* timeout, const sigset_t* mask) {
   if (!on_g()) return REAL(epoll_pwait2)(epoll, events, max, timeout, mask);
+  if (timeout && !user_readable(timeout, sizeof *timeout)) return static_cast<int>(answer(-EFAULT));
   if (timeout && !valid_duration(timeout)) return static_cast<int>(answer(-EINVAL));
   Nanos wait = timeout ? nanos_of(timeout) : kForever;
   return static_cast<int>(answer(io_epoll_wait(epoll, events, max, wait, kernel_mask(mask))));

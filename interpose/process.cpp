@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "interpose/init.h"
 #include "interpose/real.h"
+#include "sched/user_memory.h"
 #include "sync/sharing.h"
 #include "thread/fork.h"
 #include "thread/life.h"
@@ -171,6 +172,7 @@ bool goshim::process_syscall(long nr, const long args[6], long* result) {
       break;
     case SYS_clone3: {
       auto* wanted = reinterpret_cast<const clone_args*>(args[0]);
+      if (!user_readable(wanted, CLONE_ARGS_SIZE_VER0)) wanted = nullptr;
       if (wanted && (wanted->flags & CLONE_CHILD_CLEARTID)) {
         note_shared(reinterpret_cast<const void*>(wanted->child_tid), sizeof(pid_t));
       }

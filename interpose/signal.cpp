@@ -1,5 +1,6 @@
 // Signals: actions, masks, waiting, sending; and the functions that carry a mask from one place to another (jumps,
 // contexts). Before the runtime starts and on foreign threads all of it is libc's; afterwards see src/thread/signal.h.
+#include "sched/user_memory.h"
 #include "thread/signal.h"
 
 #include <sys/syscall.h>
@@ -67,6 +68,7 @@ int change_mask_anywhere(int how, const sigset_t* set, sigset_t* old) {
 
 int suspend(const sigset_t* set) {
   if (!on_g()) return REAL(sigsuspend)(set);
+  if (!user_readable(set, sizeof(uint64_t))) return failed(EFAULT);
   thread_test_cancel();
   signal_suspend(word_of(set));
   thread_test_cancel();
@@ -75,6 +77,7 @@ int suspend(const sigset_t* set) {
 
 // sigwait and relatives on a G: the signal's number or -errno.
 int wait_for(const sigset_t* set, siginfo_t* info, Nanos deadline) {
+  if (!user_readable(set, sizeof(uint64_t))) return -EFAULT;
   thread_test_cancel();
   int sig = signal_wait(word_of(set), info, deadline);
   if (sig == -EINTR) thread_test_cancel();
@@ -294,12 +297,14 @@ GOSHIM_EXPORT int sigrelse(int sig) noexcept { return block_one(SIG_UNBLOCK, sig
 
 GOSHIM_EXPORT int sigpending(sigset_t* set) noexcept {
   if (!on_g()) return REAL(sigpending)(set);
+  if (!user_writable(set, sizeof(uint64_t))) return failed(EFAULT);
   set_of(signal_pending(), set);
   return 0;
 }
 
 GOSHIM_EXPORT int sigaltstack(const stack_t* stack, stack_t* old) noexcept {
   if (!on_g()) return REAL(sigaltstack)(stack, old);
+  if ((stack && !user_readable(stack, sizeof *stack)) || (old && !user_writable(old, sizeof *old))) return failed(EFAULT);
   return zero_or_failed(signal_altstack(stack, old));
 }
 
@@ -347,6 +352,7 @@ GOSHIM_EXPORT int sigwaitinfo(const sigset_t* set, siginfo_t* info) {
 // As the kernel does it.
 static int timed_wait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
   if (!timeout) return static_cast<int>(answer(wait_for(set, info, kForever)));
+  if (!user_readable(timeout, sizeof *timeout)) return failed(EFAULT);
   if (!valid_nanoseconds(timeout) || timeout->tv_sec < 0) return failed(EINVAL);
   Nanos wait = nanos_of(timeout);
   Nanos now = sys::nanotime();
@@ -360,7 +366,7 @@ GOSHIM_EXPORT int sigtimedwait(const sigset_t* set, siginfo_t* info, const times
 }
 
 GOSHIM_EXPORT int signalfd(int fd, const sigset_t* set, int flags) noexcept {
-  signal_by_descriptor(word_of(set));
+  if (user_readable(set, sizeof(uint64_t))) signal_by_descriptor(word_of(set));
   return REAL(signalfd)(fd, set, flags);
 }
 
@@ -547,6 +553,11 @@ bool goshim::signal_syscall(long nr, const long args[6], long* result) {
       if (args[3] != kSetSize) return false;
       auto* given = reinterpret_cast<const uint64_t*>(args[1]);
       auto* before = reinterpret_cast<uint64_t*>(args[2]);
+      constexpr size_t kSize = 4 * sizeof(uint64_t);
+      if ((given && !user_readable(given, kSize)) || (before && !user_writable(before, kSize))) {
+        *result = -EFAULT;
+        return true;
+      }
       struct sigaction next {};
       struct sigaction old {};
       if (given) {
@@ -565,9 +576,8 @@ bool goshim::signal_syscall(long nr, const long args[6], long* result) {
     }
     case SYS_rt_sigpending:
       if (args[1] != kSetSize) return false;
-      set_of(signal_pending(), reinterpret_cast<sigset_t*>(args[0]));
-      *result = 0;
-      return true;
+      r = sigpending(reinterpret_cast<sigset_t*>(args[0]));
+      break;
     case SYS_rt_sigsuspend:
       if (args[1] != kSetSize) return false;
       r = suspend(reinterpret_cast<const sigset_t*>(args[0]));
@@ -582,6 +592,7 @@ bool goshim::signal_syscall(long nr, const long args[6], long* result) {
       break;
     case SYS_rt_sigqueueinfo: {
       if (process_of(static_cast<int>(args[0])) != sys::getpid()) return false;
+      if (!user_readable(reinterpret_cast<const void*>(args[2]), sizeof(siginfo_t))) return false;
       siginfo_t copy = *reinterpret_cast<const siginfo_t*>(args[2]);
       copy.si_signo = static_cast<int>(args[1]);
       *result = signal_send_process(copy);
@@ -594,7 +605,7 @@ bool goshim::signal_syscall(long nr, const long args[6], long* result) {
       return true;
     case SYS_rt_tgsigqueueinfo: {
       G* g = args[0] == sys::getpid() ? signal_g_of_tid(static_cast<int>(args[1])) : nullptr;
-      if (!g) return false;
+      if (!g || !user_readable(info, sizeof *info)) return false;
       siginfo_t copy = *info;
       copy.si_signo = static_cast<int>(args[2]);
       *result = -signal_send(g, copy);
@@ -602,7 +613,7 @@ bool goshim::signal_syscall(long nr, const long args[6], long* result) {
     }
     case SYS_timer_create: {
       auto* event = reinterpret_cast<sigevent*>(args[1]);
-      if (!event || event->sigev_notify != SIGEV_THREAD_ID) return false;
+      if (!event || !user_readable(event, sizeof *event) || event->sigev_notify != SIGEV_THREAD_ID) return false;
       r = create_for_thread(
           event,
           [=](sigevent* sent, int* number) {

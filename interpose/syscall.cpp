@@ -8,6 +8,7 @@
 #include "interpose/signal.h"
 #include "interpose/sync.h"
 #include "interpose/times.h"
+#include "sched/user_memory.h"
 #include "sync/shared.h"
 #include "sync/sharing.h"
 #include "thread/ident.h"
@@ -87,6 +88,7 @@ const sigset_t* signals(long set, long size) { return size == 8 ? pointer<const 
 // pselect6 takes its set and the size in one argument.
 const sigset_t* packed_signals(long packed) {
   const long* p = pointer<const long>(packed);
+  if (p && !user_readable(p, 2 * sizeof *p)) return pointer<const sigset_t>(packed);  // as bad
   return p ? signals(p[0], p[1]) : nullptr;
 }
 
@@ -244,6 +246,10 @@ bool as_function(long nr, Args a, long* r) {
     case SYS_tkill: *r = from_errno(tgkill(getpid(), fd, static_cast<int>(a[1]))); return true;
     case SYS_rt_sigprocmask:
       if (a[3] != 8) return false;
+      if ((a[1] && !user_readable(pointer<void>(a[1]), 8)) || (a[2] && !user_writable(pointer<void>(a[2]), 8))) {
+        *r = -EFAULT;
+        return true;
+      }
       *r = -pthread_sigmask(fd, pointer<const sigset_t>(a[1]), pointer<sigset_t>(a[2]));
       return true;
     case SYS_sched_setaffinity:

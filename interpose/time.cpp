@@ -4,6 +4,7 @@
 #include "interpose/times.h"
 #include "park/park.h"
 #include "sched/cputime.h"
+#include "sched/user_memory.h"
 #include "thread/life.h"
 #include "thread/signal.h"
 
@@ -75,10 +76,12 @@ int sleep_on_clock(clockid_t clock, int flags, const timespec* duration, timespe
     return static_cast<int>(-blocking_call(RegionClass::Long, OnHandler::Fail, SYS_clock_nanosleep, clock, flags,
                                            word(duration), word(rest)));
   }
+  if (!user_readable(duration, sizeof *duration)) return EFAULT;
   if (!valid_duration(duration)) return EINVAL;
   if (flags & TIMER_ABSTIME) return -sleep_until({clock, nanos_of(duration)});
   Nanos left = sleep_for(nanos_of(duration));
   if (left == 0) return 0;
+  if (rest && !user_writable(rest, sizeof *rest)) return EFAULT;
   if (rest) *rest = timespec_of(left);
   return EINTR;
 }

@@ -14,6 +14,7 @@
 #include "net/blocking.h"
 #include "net/descriptor.h"
 #include "net/poller.h"
+#include "sched/user_memory.h"
 #include "thread/cancel.h"
 #include "thread/signal.h"
 
@@ -32,30 +33,6 @@ constexpr size_t kNotExact = 0;
 // The kernel moves no more at once (MAX_RW_COUNT), and refuses what is negative as a signed number.
 constexpr size_t kMostBytes = 0x7ffff000;
 size_t at_most(size_t n) { return n > kMostBytes && n <= SIZE_MAX / 2 ? kMostBytes : n; }
-
-// Whether an argument may be looked at before the kernel has. A bad one is the kernel's to refuse.
-bool plausible(const void* p) {
-  auto at = reinterpret_cast<uintptr_t>(p);
-  return at >= 0x10000 && at < uintptr_t{1} << 47;
-}
-
-// The same for what is there for the kernel to read: without a system call if it lies on the caller's stack.
-bool readable(const void* p, size_t size) {
-  if (!plausible(p)) return false;
-  auto at = reinterpret_cast<uintptr_t>(p);
-  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  // Whoever the caller is, its frames are of such a size.
-  constexpr size_t kFrames = 4096;
-  if (at - here < kFrames - size) return true;
-  // A mask that is asked for in an unknown way is read, and refused.
-  constexpr int kNoWay = 99;
-  constexpr size_t kMask = 8;
-  for (uintptr_t next = at; next < at + size; next = (next & ~(kPage - 1)) + kPage) {
-    uintptr_t word = next & ~(kMask - 1);
-    if (sys::call(SYS_rt_sigprocmask, kNoWay, word, nullptr, kMask) == -EFAULT) return false;
-  }
-  return true;
-}
 
 // A look that does not wait. It too fails with EINTR when a signal of the runtime's is on its way, which is nobody's
 // business: the program's handlers do not run in the kernel's way.
@@ -692,7 +669,7 @@ long io_recvmsg(int fd, msghdr* message, int flags) {
     if (mode == Mode::Plain) return w.call(SYS_recvmsg, message, flags);
     if (!done) {
       // What comes with the bytes may come with any of them: only the kernel sees to that.
-      bool odd = odd_receive(flags) || (all && readable(message, sizeof *message) && message->msg_controllen);
+      bool odd = odd_receive(flags) || (all && user_readable(message, sizeof *message) && message->msg_controllen);
       if (mode == Mode::Region || odd) {
         return w.in_region(SYS_recvmsg, word(message), flags, 0, 0, 0);
       }
@@ -765,7 +742,7 @@ long io_send(int fd, const void* buf, size_t n, int flags, const sockaddr* to, s
 }
 
 void io_sharing(const msghdr* message) {
-  if (readable(message, sizeof *message) && message->msg_controllen) records_shared();
+  if (user_readable(message, sizeof *message) && message->msg_controllen) records_shared();
 }
 
 static long send_message(Waiting& w, const msghdr* message, int flags) {
@@ -963,8 +940,9 @@ bool known_to_wait(const Watch& w) {
 
 long io_poll(pollfd* fds, nfds_t n, timespec* left, const uint64_t* mask) {
   if (!valid_timeout(left)) return -EINVAL;
+  if (mask && !user_readable(mask, sizeof *mask)) return -EFAULT;
   Nanos deadline = deadline_after(left);
-  bool can = n <= kMostWatched && (n == 0 || readable(fds, n * sizeof *fds));
+  bool can = n <= kMostWatched && (n == 0 || user_readable(fds, n * sizeof *fds));
   // A call that only looks must ask the kernel: of what has come no event may have been fetched yet.
   bool asked = left && left->tv_sec == 0 && left->tv_nsec == 0;
   auto count = static_cast<int>(n);
@@ -1069,6 +1047,7 @@ struct Sets {
 
 long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, const uint64_t* mask) {
   if (!valid_timeout(left)) return -EINVAL;
+  if (mask && !user_readable(mask, sizeof *mask)) return -EFAULT;
   Nanos deadline = deadline_after(left);
   Sets sets;
   sets.given[0] = in;
@@ -1076,7 +1055,7 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
   sets.given[2] = except;
   sets.words = n > 0 ? (static_cast<size_t>(n) + 63) / 64 : 0;
   bool can = n >= 0 && n <= FD_SETSIZE;
-  for (fd_set* set : sets.given) can = can && (!set || readable(set, sets.words * sizeof(uint64_t)));
+  for (fd_set* set : sets.given) can = can && (!set || user_readable(set, sets.words * sizeof(uint64_t)));
   if (!can) {  // more than a set has room for, or a mistake: the kernel can do that
     return wait_for_ready(
         true, deadline, mask,
@@ -1122,6 +1101,7 @@ long io_select(int n, fd_set* in, fd_set* out, fd_set* except, timespec* left, c
 // what stays ready, is for them.
 long io_epoll_wait(int epoll, epoll_event* events, int max, Nanos timeout, const uint64_t* mask) {
   Nanos deadline = deadline_in(timeout);
+  if (mask && !user_readable(mask, sizeof *mask)) return -EFAULT;
   if (timeout == 0) mask = nullptr;  // a call that only looks lets no signal in
   Descriptor* d = nullptr;
   uint32_t generation = 0;

@@ -22,4 +22,19 @@ long user_word(const void* p) {
 
 long user_word_to_write(void* p) { return getg() ? arch::goshim_touch_word(p) : user_word(p); }
 
+bool user_readable(const void* p, size_t size) {
+  if (size == 0) return true;
+  auto* at = static_cast<const char*>(p);
+  const char* last = at + size - sizeof(uint32_t);
+  if (user_word(at) < 0) return false;
+  for (at += kPage - reinterpret_cast<uintptr_t>(at) % kPage; at < last; at += kPage) {
+    if (user_word(at) < 0) return false;
+  }
+  return user_word(last) >= 0;
+}
+
+bool user_writable(void* p, size_t size) {
+  return user_word_to_write(p) >= 0 && user_word_to_write(static_cast<char*>(p) + size - sizeof(uint32_t)) >= 0;
+}
+
 }  // namespace goshim

@@ -11,12 +11,9 @@ long user_word(const void* p);
 // The same for what is going to be written.
 long user_word_to_write(void* p);
 
-// Whether `size` bytes at p, four at least and a page at most, can be read, or written.
-inline bool user_readable(const void* p, size_t size) {
-  return user_word(p) >= 0 && user_word(static_cast<const char*>(p) + size - sizeof(uint32_t)) >= 0;
-}
-inline bool user_writable(void* p, size_t size) {
-  return user_word_to_write(p) >= 0 && user_word_to_write(static_cast<char*>(p) + size - sizeof(uint32_t)) >= 0;
-}
+// Whether `size` bytes at p, none or four at least, can be read.
+bool user_readable(const void* p, size_t size);
+// The same for what is going to be written; a page at most.
+bool user_writable(void* p, size_t size);
 
 }  // namespace goshim
