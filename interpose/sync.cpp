@@ -303,6 +303,11 @@ GOSHIM_EXPORT void mtx_destroy(mtx_t* m) { pthread_mutex_destroy(posix(m)); }
 
 // -- conditions --
 
+// The old version of it, which old programs ask for, leaves most of the object as it was.
+GOSHIM_EXPORT int pthread_cond_init(pthread_cond_t* c, const pthread_condattr_t* attr) {
+  return REAL(pthread_cond_init)(c, attr);
+}
+
 GOSHIM_EXPORT int pthread_cond_destroy(pthread_cond_t* c) {
   if (cond_is_shared(c)) return REAL(pthread_cond_destroy)(c);
   cond_destroy(cond_of(c));

@@ -8,6 +8,7 @@
 #include "interpose/signal.h"
 #include "interpose/sync.h"
 #include "interpose/times.h"
+#include "sched/user_memory.h"
 #include "sync/shared.h"
 #include "sync/sharing.h"
 #include "thread/ident.h"
@@ -113,7 +114,7 @@ constexpr uint64_t kKeepParams = 16;
 G* other_g(int tid) { return tid > 0 && tid != goshim_tls.tid ? signal_g_of_tid(tid) : nullptr; }
 
 long set_sched_attr(G* g, const SchedAttr* attr) {
-  if (arch::goshim_read_word(attr) < 0) return -EFAULT;
+  if (!user_readable(attr, sizeof *attr)) return -EFAULT;
   auto policy = static_cast<int>(attr->policy);
   int error = 0;
   if (!(attr->flags & (kKeepPolicy | kKeepParams))) {
@@ -327,13 +328,14 @@ int path_argument(long nr) {
   }
 }
 
-// Calls that change what the kernel keeps by kernel thread (D13).
-bool locks_thread(long nr, Args a) {
+// Calls that change what the kernel keeps by kernel thread (D13): whether new threads inherit that, or it is the
+// kernel thread's alone.
+enum class Changes { Nothing, Inherited, Own };
+Changes changes_thread(long nr, Args a) {
   switch (nr) {
     case SYS_seccomp:
     case SYS_landlock_restrict_self:
     case SYS_set_mempolicy:
-    case SYS_perf_event_open:
     case SYS_setfsuid:
     case SYS_setfsgid:
     case SYS_setuid:
@@ -343,23 +345,25 @@ bool locks_thread(long nr, Args a) {
     case SYS_setresuid:
     case SYS_setresgid:
     case SYS_setgroups:
-    case SYS_ptrace:
     case SYS_keyctl:
-    case SYS_personality:
+    case SYS_personality: return Changes::Inherited;
     case SYS_add_key:
     case SYS_request_key:
-    case SYS_set_robust_list: return true;
-    case SYS_sched_setattr: return a[0] == 0 || a[0] == goshim_tls.tid;
-    case SYS_ioprio_set: return a[0] == 1 && (a[1] == 0 || a[1] == goshim_tls.tid);
-    case SYS_io_uring_setup: return true;  // rings of a single issuer know it by its kernel thread
-    default: return false;
+    case SYS_perf_event_open:
+    case SYS_ptrace:
+    case SYS_set_robust_list:
+    case SYS_io_uring_setup: return Changes::Own;  // rings of a single issuer know it by its kernel thread
+    case SYS_sched_setattr: return a[0] == 0 || a[0] == goshim_tls.tid ? Changes::Own : Changes::Nothing;
+    case SYS_ioprio_set:
+      return a[0] == 1 && (a[1] == 0 || a[1] == goshim_tls.tid) ? Changes::Inherited : Changes::Nothing;
+    default: return Changes::Nothing;
   }
 }
 
 long to_kernel(long nr, Args args) {
   long a[6] = {args[0], args[1], args[2], args[3], args[4], args[5]};
-  bool locks = locks_thread(nr, a);
-  if (locks) lock_os_thread();
+  Changes changes = changes_thread(nr, a);
+  if (changes != Changes::Nothing) lock_os_thread();
   if (IdArgument id = id_argument(nr, a); id.index >= 0) a[id.index] = id.translate(static_cast<int>(a[id.index]));
   if (nr == SYS_kcmp) {
     for (int i : {0, 1}) a[i] = kernel_tid(static_cast<int>(a[i]));
@@ -369,7 +373,8 @@ long to_kernel(long nr, Args args) {
   if (named >= 0) a[named] = word(static_cast<const char*>(path));
   if (nr == SYS_exit) thread_vanish(static_cast<int>(a[0]));
   long r = sys::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-  if (locks && r < 0) unlock_os_thread();
+  if (changes == Changes::Inherited && r >= 0) keep_kernel_state();
+  if (changes == Changes::Inherited || (changes == Changes::Own && r < 0)) unlock_os_thread();
   return r;
 }
 

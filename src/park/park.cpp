@@ -24,6 +24,7 @@
 
 #include <cstring>
 
+#include "base/host.h"
 #include "park/timer.h"
 #include "sched/sched.h"
 #include "sched/section.h"
@@ -263,6 +264,14 @@ GOSHIM_NOINLINE ParkResult park_foreign(const ParkRequest& r, uint32_t* gift) {
   return w.result;
 }
 
+// Runs the handlers that have interrupted the wait. Preemption off; on again at the end.
+GOSHIM_COLD void run_handlers(const ParkRequest& r) {
+  _pthread_cleanup_buffer on_the_way_out;
+  host.cleanup_push(&on_the_way_out, r.abandoned, r.ctx);
+  preempt_on();
+  host.cleanup_pop(&on_the_way_out, 0);
+}
+
 }  // namespace
 
 size_t park_request_offset() { return offsetof(Waiter, request); }
@@ -291,7 +300,8 @@ ParkResult park(const ParkRequest& r, uint32_t* gift) {
   }
   if (GOSHIM_UNLIKELY(r.deadline != kForever)) timer_stop(&g->timer);  // L3
   if (gift) *gift = w.gift;
-  preempt_on();
+  if (GOSHIM_UNLIKELY(w.result == ParkResult::Interrupted) && r.abandoned) run_handlers(r);
+  else preempt_on();
   return w.result;
 }
 

@@ -36,6 +36,10 @@ struct ParkRequest {
   bool signals_only = false;   // with interruptible: not a cancellation point, a pending request lets it sleep
   // In place of timed_out when it is an interrupt that removes us; null: the same.
   void (*interrupted)(void* ctx, const void* key, bool last_of_key) = nullptr;
+  // For a wait that must be tidied up by who leaves it: if a handler that interrupts it does not return (it ends the
+  // thread, is cancelled, or jumps out of the wait), this runs on the way out, with preemption on, as libc's own
+  // clean-up of such calls does. May be null.
+  void (*abandoned)(void* ctx) = nullptr;
   // How often the caller has raised the no-preempt counter for this wait. With interruptible, he lowers it as soon as
   // an interrupted wait is tidied up.
   int raised = 0;

@@ -3,7 +3,8 @@
 // Ms are raw clones with TCBs of our own: making one takes no lock of libc and allocates nothing from it, because a
 // preempted G may hold malloc's lock while the only P waits for a new M. They are cloned by a template thread that
 // never runs a G, so that what a program does to its kernel thread (seccomp, namespaces, affinity, policy) is not
-// inherited by Ms that other Gs will run on.
+// inherited by Ms that other Gs will run on. The M of a G
+// whose maker has done such a thing is cloned from the maker's, and that G's alone.
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -38,11 +39,14 @@ std::atomic<uint32_t> template_word;
 std::atomic<bool> lacking{false};  // an M could not be had for want of memory: to be tried again; before template_word
 constexpr Nanos kRetry = 10 * kMillisecond;
 
+// Ms without a kernel thread, or whose kernel thread ends, first come first: each is used again when the kernel does
+// not know its thread any more.
 struct Ended {
-  std::atomic<M*> head{nullptr};
+  Lock lock;
+  M* head = nullptr;  // lock, and the next; linked by sched_link
+  M* tail = nullptr;
 };
-// seq_cst CAS in, acquire out: what the M wrote last is seen by who uses it again.
-Ended ended;  // Ms whose kernel thread has ended or is about to; reused when the kernel does not know it any more
+Ended ended;
 
 char* map_stack() {
   auto* at = static_cast<char*>(sys::map(mapping_size(), PROT_READ | PROT_WRITE));
@@ -117,15 +121,44 @@ void m_main(void* arg) {
   m->tid = tcb::tid(m->own_tcb);
   thread_setup(m->stack);
   m_take_thread_pointer(m);
-  P* p = m->next_p;
-  m->next_p = nullptr;
+  P* p = m->locked_g ? nullptr : m->next_p;  // m_sleep() will look for that
   if (p) {
+    m->next_p = nullptr;
     p->m.store(m, std::memory_order_relaxed);
     p->status.store(PStatus::Running, std::memory_order_release);
     m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
     timeline(Event::ProcStart);
   }
   schedule_loop(m);
+}
+
+M* take_ended() {
+  LockGuard guard(ended.lock);
+  M* m = ended.head;
+  if (!m || (m->tid != 0 && sys::tgkill(sched.pid, m->tid, 0) != -ESRCH)) return nullptr;
+  ended.head = m->sched_link;
+  return m;
+}
+
+void put_ended(M* m) {
+  LockGuard guard(ended.lock);
+  m->sched_link = nullptr;
+  if (ended.head) ended.tail->sched_link = m;
+  else ended.head = m;
+  ended.tail = m;
+}
+
+// An M that is listed and has no kernel thread; null when memory is exhausted. Preemption off.
+M* m_take() {
+  M* m = take_ended();
+  if (!m) {
+    m = m_make();
+    if (m) list_m(m);
+    return m;
+  }
+  if (m->tid != 0) tcb::relink_kernel_thread(m->g0->tp);
+  m->ends = false;
+  return m;
 }
 
 bool clone_m(M* m) { return arch::clone_thread(g0_top(m->stack), m->g0->tp, m_main, m, tcb::tid_word(m->g0->tp)) > 0; }
@@ -213,20 +246,13 @@ void m_leave_thread_pointer(M* m) {
 }
 
 void newm(P* p, bool spinning) {
-  M* m = ended.head.load(std::memory_order_acquire);
-  if (m && sys::tgkill(sched.pid, m->tid, 0) == -ESRCH && ended.head.compare_exchange_strong(m, nullptr)) {
-    m->ends = false;
-    tcb::relink_kernel_thread(m->g0->tp);
-  } else {
-    m = m_make();
-    if (!m) {
-      p_without_m(p, spinning);
-      lacking.store(true, std::memory_order_relaxed);
-      template_word.fetch_add(1, std::memory_order_release);
-      sys::futex_wake(&template_word, 1);
-      return;
-    }
-    list_m(m);
+  M* m = m_take();
+  if (!m) {
+    p_without_m(p, spinning);
+    lacking.store(true, std::memory_order_relaxed);
+    template_word.fetch_add(1, std::memory_order_release);
+    sys::futex_wake(&template_word, 1);
+    return;
   }
   m->spinning = spinning;
   m->next_p = p;
@@ -237,6 +263,26 @@ void newm(P* p, bool spinning) {
   }
   template_word.fetch_add(1, std::memory_order_release);
   sys::futex_wake(&template_word, 1);
+}
+
+bool inherit_kernel_state(G* g) {
+  KnownThreadPointer known;  // preemption off
+  M* m = m_take();
+  if (!m) return false;
+  m->spinning = false;
+  m->next_p = nullptr;
+  m->park_word.store(1, std::memory_order_relaxed);
+  m->locked_g = g;
+  if (!clone_m(m)) {
+    m->locked_g = nullptr;
+    m->tid = 0;
+    put_ended(m);
+    return false;
+  }
+  g->locked_m = m;
+  g->lock_count = 1;
+  g->own_state = true;
+  return true;
 }
 
 M* m_adopt_current() {
@@ -261,7 +307,8 @@ void m_after_fork_child() {
   g0_slab.reset_lock();
   template_lock.reset();
   wanted = nullptr;
-  ended.head.store(nullptr, std::memory_order_relaxed);
+  ended.lock.reset();
+  ended.head = nullptr;
   arch::forget_cells();
   M* m = sched.all_ms.exchange(nullptr, std::memory_order_relaxed);
   sched.ms.store(0, std::memory_order_relaxed);
@@ -290,8 +337,7 @@ void m_after_fork_child() {
   timeline_m_end(m);
   m_leave_thread_pointer(m);
   tcb::end_kernel_thread();
-  M* none = nullptr;
-  ended.head.compare_exchange_strong(none, m);  // one is kept; more would need a list that two may pop from
+  put_ended(m);
   for (;;) sys::call(SYS_exit, 0);
 }
 

@@ -124,9 +124,10 @@ struct alignas(kCacheLine) G {
 
   // -- parking; written by the G itself before it can be found, then by who wakes it --
   WaitReason wait_reason = WaitReason::None;
-  Nanos wait_since = 0;     // when it began to wait by Sched::coarse_now, for the dump
-  uint32_t wake_value = 0;  // left by the waker for the woken (a ParkResult)
-  Timer timer;              // its time-out or sleep
+  Nanos wait_since = 0;          // when it began to wait by Sched::coarse_now, for the dump
+  Nanos seen_asleep = -kSecond;  // when sysmon last found it asleep in a call it does not know; sysmon only
+  uint32_t wake_value = 0;       // left by the waker for the woken (a ParkResult)
+  Timer timer;                   // its time-out or sleep
   // The key whose queue it is in, and its place there; null when in none. Written under the lock of that key's bucket
   // (release); read without it by unpark_interrupt (acquire), which rechecks under the lock.
   std::atomic<const void*> park_key{nullptr};
@@ -140,6 +141,10 @@ struct alignas(kCacheLine) G {
   // Its kernel thread, which it is locked to, has a table of descriptors of its own (unshare): the poller knows nothing
   // of it. Owned by the G.
   bool own_files = false;
+
+  // Its kernel thread, which it is locked to, has something that the kernel lets new threads inherit
+  // (keep_kernel_state()). Owned by the G, and before its start by who makes it.
+  bool own_state = false;
 
   // -- locked to an M (LockOSThread); owned by the G --
   M* locked_m = nullptr;
@@ -319,7 +324,6 @@ struct alignas(kCacheLine) M {
   M* all_link = nullptr;             // all Ms; set once
   std::atomic<uint32_t> g0_busy{0};  // what a switch away from g0 clears in place of a G::busy; nobody waits for it
   G* handed_g = nullptr;             // the G to run next, left for the g0 by a G that switches to it; itself
-  Nanos seen_asleep = -kSecond;      // when sysmon last found it asleep in a call it does not know; sysmon only
   bool urgent = false;               // what it readies goes before the queues (sysmon); itself
   bool ends = false;                 // its locked G has ended: the kernel thread is to end; itself
   // Thread pointer (arch.h). The cell to pass, null if the kernel knows the truth; and the one kept for this M. Itself

@@ -85,6 +85,11 @@ long region_syscall(RegionClass c, long nr, long a = 0, long b = 0, long c2 = 0,
 // ---- locked Gs (D13) ----
 void lock_os_thread();
 void unlock_os_thread();
+// The calling G has given its kernel thread something that threads inherit from their makers (credentials, filters of
+// system calls, namespaces): it stays there, and each thread that it makes gets a kernel thread cloned from this one.
+void keep_kernel_state();
+// Such a kernel thread for g, which is to be made runnable next. False: the kernel refuses. On a G, preemption on.
+bool inherit_kernel_state(G* g);
 // For who is about to give the calling thread a table of descriptors of its own. False if it is the only thread, which
 // has that already. On a G; else true.
 bool own_files();

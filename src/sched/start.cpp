@@ -13,6 +13,7 @@
 #include "sched/cputime.h"
 #include "sched/inject.h"
 #include "sched/internal.h"
+#include "sync/shared.h"
 #include "tcb/tcb.h"
 #include "thread/fork.h"
 #include "thread/ident.h"
@@ -60,7 +61,8 @@ G* adopt_current_thread() {
     g->locked_m = nullptr;
     g->lock_count = 0;
     g->program_locks = 0;
-    g->ident = nullptr;  // what this kernel thread has now is what its new threads inherit
+    g->own_state = false;  // all kernel threads will have it
+    g->ident = nullptr;    // what this kernel thread has now is what its new threads inherit
     g->timer.heap.store(nullptr, std::memory_order_relaxed);
     g->timer.firing.store(0, std::memory_order_relaxed);
     return g;
@@ -128,6 +130,7 @@ const char* runtime_start() {
   signal_start();
   ident_start();
   schedtrace_start();
+  for (int i = shared_held_before(); i > 0; i--) lock_os_thread();
   runtime_started.store(true, std::memory_order_release);
   // Both numbers and the flag: set_max_procs() writes the one and then reads the flag.
   std::atomic_thread_fence(std::memory_order_seq_cst);

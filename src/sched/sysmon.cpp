@@ -212,6 +212,9 @@ void look_at_calls(P* p, const M* m, Nanos now) {
   p->seen_calls = calls;
 }
 
+// Whether the G on m sleeps now and then in calls that goshim does not know.
+bool is_sleeper(const M* m, Nanos now) { return now - m->curg.load(std::memory_order_acquire)->seen_asleep < kSleeper; }
+
 // True if the G on m has computed since it was last asked about and others wait: its slice is over. A thread that
 // sleeps in calls unknown to goshim is not preempted, since the signal might cut such a call short with an EINTR that
 // the program does not expect; its P is retaken as it sleeps.
@@ -225,7 +228,7 @@ bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now, bool had_core) {
   }
   if (ran < slice || now - p->seen_switches_when < slice / 4) return false;
   long switches = voluntary_switches(m->tid);
-  bool slept = switches != p->seen_switches || now - m->seen_asleep < kSleeper;
+  bool slept = switches != p->seen_switches || is_sleeper(m, now);
   if (switches < 0) slept = !had_core && ran < kSlicesOfDoubt * slice;
   p->seen_switches = switches;
   p->seen_switches_when = now;
@@ -284,7 +287,7 @@ Pace retake(Nanos now) {
     if (status == PStatus::Running) {
       uint64_t tick = p->schedtick.load(std::memory_order_relaxed);
       M* m = p->m.load(std::memory_order_acquire);
-      if (!m || now - m->seen_asleep < kSleeper) continue;
+      if (!m) continue;
       if (p->seen_schedtick != tick) {
         p->seen_schedtick = tick;
         p->seen_sched_when = now;
@@ -315,7 +318,7 @@ Pace retake(Nanos now) {
       p->seen_cpu = cpu;
       p->seen_cpu_when = now;
       if (!computing && sleeps(p, m, now)) {
-        m->seen_asleep = now;
+        m->curg.load(std::memory_order_acquire)->seen_asleep = now;
         if (retake_unknown(p, m, now)) {
           acted++;
           tally(Counter::retakes);
@@ -399,7 +402,7 @@ void preempt_longest(Nanos now) {
     if (p->status.load(std::memory_order_relaxed) != PStatus::Running) continue;
     if (p->schedtick.load(std::memory_order_relaxed) != p->seen_schedtick) continue;
     M* m = p->m.load(std::memory_order_acquire);
-    if (!m || now - m->seen_asleep < kSleeper) continue;
+    if (!m || is_sleeper(m, now)) continue;
     if (!longest || p->seen_sched_when < longest->seen_sched_when) longest = p;
   }
   if (!longest || now - longest->seen_sched_when < kHogLeast) return;

@@ -95,21 +95,37 @@ ParkRequest request(const void* key, bool (*validate)(void*), void* ctx) {
           .reason = WaitReason::Cond};
 }
 
+void stop_straggling(Wait* w) {
+  if (!w->straggles) return;
+  park(request(w->cond, leave, w));
+  unpark_all(&w->cond->stragglers);
+}
+
+// The end of every wait, with the mutex.
+int end(Wait* w, uint32_t gift) {
+  int error = w->how->lock_after_wait(w->mutex, gift);
+  if (w->how->requeue) mutex_of(w->mutex)->users--;
+  return error;
+}
+
+// A handler leaves the wait. As natively, the mutex is held where it goes on.
+void abandon(void* wait) {
+  auto* w = static_cast<Wait*>(wait);
+  stop_straggling(w);
+  end(w, 0);
+}
+
 // The handlers that interrupted a wait have run: goes on with it. As park().
 GOSHIM_COLD ParkResult wait_on(ParkRequest* r, Wait* w, uint32_t* gift) {
-  const void* destroyer = &w->cond->stragglers;
   ParkResult result = ParkResult::Interrupted;
   while (result == ParkResult::Interrupted && w->straggles && !cancel_pending()) {
     r->validate = resume;
     r->before_sleep = nullptr;
     r->front = true;
     result = park(*r, gift);
-    if (!w->straggles) unpark_all(destroyer);
+    if (!w->straggles) unpark_all(&w->cond->stragglers);
   }
-  if (w->straggles) {
-    park(request(w->cond, leave, w));
-    unpark_all(destroyer);
-  }
+  stop_straggling(w);
   return result;
 }
 
@@ -158,6 +174,7 @@ int cond_wait(Cond* c, pthread_mutex_t* m, const CondMutex& how, const Deadline*
       .reason = WaitReason::Cond,
       .interruptible = true,
       .interrupted = interrupted,
+      .abandoned = abandon,
   };
   uint32_t gift = 0;
   ParkResult result = park(r, &gift);
@@ -167,8 +184,7 @@ int cond_wait(Cond* c, pthread_mutex_t* m, const CondMutex& how, const Deadline*
     how.unlock(m);
     if (getg()) yield();
   }
-  int error = how.lock_after_wait(m, gift);
-  if (how.requeue) mutex_of(m)->users--;
+  int error = end(&wait, gift);
   if (GOSHIM_UNLIKELY(result == ParkResult::Interrupted)) thread_test_cancel();
   if (error) return error;
   // A clock that was set meanwhile may make the time-out early: then this is a spurious wake-up.

@@ -1,5 +1,5 @@
 // futex(2) (see futex.h). The key is the word's address, so a waiter that reaches the kernel past goshim (an inline
-// system call) is not in our table: a wake that finds nobody here asks the kernel too.
+// system call, futex_waitv(2)) is not in our table: a wake that finds fewer here than it may wake asks the kernel too.
 #include "sync/futex.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "park/park.h"
 #include "sched/sched.h"
+#include "sched/user_memory.h"
 #include "sync/hooks.h"
 #include "sync/identity.h"
 #include "sync/sharing.h"
@@ -37,33 +38,18 @@ bool unchanged(void* ctx) {
 
 // After an interrupt: as in the kernel, a wait with a time-out is never restarted after a handler.
 bool ends(const HandlerMark& mark, bool timed) {
-  if (!getg()) return true;
+  if (!mark.counted()) return true;
   return handlers_ran(mark) && (timed || !handlers_restart(mark));
 }
 
-// What lies at p, or less than 0 where the program has no memory. Off Gs the kernel says whether there is some, by
-// reading a set of signals to block in a way that it does not know.
-long look(const void* p) {
-  if (GOSHIM_LIKELY(getg() != nullptr)) return arch::goshim_read_word(p);
-  constexpr int kNoWay = 99;
-  constexpr uintptr_t kMask = 8;
-  uintptr_t around = reinterpret_cast<uintptr_t>(p) & ~(kMask - 1);
-  if (sys::call(SYS_rt_sigprocmask, kNoWay, around, nullptr, kMask) == -EFAULT) return -1;
-  return static_cast<const Word*>(p)->load(std::memory_order_relaxed);
-}
-
-// The same for what is going to be written.
-long look_to_write(void* p) { return getg() ? arch::goshim_touch_word(p) : look(p); }
-
 // A time that the program gave: 0, or as the kernel answers.
 long check_time(const timespec* t) {
-  auto* last = reinterpret_cast<const char*>(t) + sizeof *t - sizeof(uint32_t);
-  if (look(t) < 0 || look(last) < 0) return -EFAULT;
+  if (!user_readable(t, sizeof *t)) return -EFAULT;
   return t->tv_sec < 0 || !valid_nanoseconds(t) ? -EINVAL : 0;
 }
 
 long wait(Word* word, uint32_t expected, const Deadline* deadline, uint32_t bits) {
-  long now = look(word);
+  long now = user_word(word);
   if (now < 0) return -EFAULT;
   if (static_cast<uint32_t>(now) != expected) return -EAGAIN;
   Wait w{word, expected};
@@ -110,6 +96,9 @@ Filter matches(void* ctx, uintptr_t token) {
 
 int wake_count(long count) { return count <= 0 ? 1 : count > INT32_MAX ? INT32_MAX : static_cast<int>(count); }
 
+// What a call answers that has found some here and asked the kernel for the rest.
+long woken_too(long here, long by_kernel) { return here == 0 || by_kernel > 0 ? here + by_kernel : here; }
+
 // flag: FUTEX_PRIVATE_FLAG, if the program gave it.
 long wake(Word* word, long count, uint32_t bits, int flag) {
   if (bits == 0) return -EINVAL;
@@ -121,8 +110,8 @@ long wake(Word* word, long count, uint32_t bits, int flag) {
     Wake w{n, bits};
     woken = unpark_filter(word, matches, nullptr, &w).unparked;
   }
-  if (woken) return woken;
-  return sys::call(SYS_futex, word, FUTEX_WAKE_BITSET | flag, n, 0, 0, bits);
+  if (woken == n) return woken;
+  return woken_too(woken, sys::call(SYS_futex, word, FUTEX_WAKE_BITSET | flag, n - woken, 0, 0, bits));
 }
 
 struct Requeue {
@@ -132,11 +121,10 @@ struct Requeue {
   RequeuePlan plan;
 };
 
-long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected) {
-  if (wake < 0 || move < 0) return -EINVAL;
-  if (expected && look(from) < 0) return -EFAULT;
+// Among those that wait here; woken is negative if *expected is not there.
+RequeueInfo requeue_here(Word* from, Word* to, int wake, int move, const uint32_t* expected) {
   Requeue r{from, expected != nullptr, expected ? *expected : 0, {wake, move}};
-  RequeueInfo info = unpark_requeue(
+  return unpark_requeue(
       from, to,
       [](void* ctx) {
         auto* q = static_cast<Requeue*>(ctx);
@@ -144,8 +132,19 @@ long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected)
         return refused ? RequeuePlan{-1, 0} : q->plan;
       },
       nullptr, &r);
+}
+
+long requeue(Word* from, Word* to, int wake, int move, const uint32_t* expected, int flag) {
+  if (wake < 0 || move < 0) return -EINVAL;
+  if (expected && user_word(from) < 0) return -EFAULT;
+  RequeueInfo info = requeue_here(from, to, wake, move, expected);
   if (info.woken < 0) return -EAGAIN;
-  return info.woken + info.moved;
+  int here = info.woken + info.moved;
+  wake -= info.woken;
+  move -= info.moved;
+  if (wake == 0 && move == 0) return here;
+  int op = (expected ? FUTEX_CMP_REQUEUE : FUTEX_REQUEUE) | flag;
+  return woken_too(here, sys::call(SYS_futex, from, op, wake, move, to, expected ? *expected : 0));
 }
 
 // ---- priority-inheriting locks: as locks only, since Gs have no priorities ----
@@ -203,7 +202,7 @@ bool lives(uint32_t tid) {
 }
 
 long lock_pi(Word* word, const Deadline* deadline, bool only_try) {
-  if (look_to_write(word) < 0) return -EFAULT;
+  if (user_word_to_write(word) < 0) return -EFAULT;
   PiLock lock{word, static_cast<uint32_t>(self_id()), 0, 0, nullptr};
   for (;;) {
     uint32_t w = word->load(std::memory_order_relaxed);
@@ -260,10 +259,10 @@ void hand_over_pi(PiLock* lock) {
 
 long unlock_pi(Word* word) {
   PiLock lock{word, static_cast<uint32_t>(self_id()), 0, 0, nullptr};
-  long now = look(word);
+  long now = user_word(word);
   if (now < 0) return -EFAULT;
   if ((now & FUTEX_TID_MASK) != lock.self) return -EPERM;
-  if (look_to_write(word) < 0) return -EFAULT;
+  if (user_word_to_write(word) < 0) return -EFAULT;
   hand_over_pi(&lock);
   return 0;
 }
@@ -277,9 +276,10 @@ long wait_requeue_pi(Word* word, uint32_t expected, const Deadline* deadline, Wo
 
 long requeue_pi(Word* word, int wake, int move, uint32_t expected, Word* lock) {
   if (wake != 1 || move < 0 || word == lock) return -EINVAL;
-  if (look_to_write(lock) < 0) return -EFAULT;
-  int all = move < INT32_MAX ? move + 1 : move;
-  return requeue(word, word, all, 0, &expected);
+  if (user_word_to_write(lock) < 0) return -EFAULT;
+  if (user_word(word) < 0) return -EFAULT;
+  int woken = requeue_here(word, word, move < INT32_MAX ? move + 1 : move, 0, &expected).woken;
+  return woken < 0 ? -EAGAIN : woken;
 }
 
 // The operation and comparison that FUTEX_WAKE_OP encodes in its last argument.
@@ -294,7 +294,7 @@ long wake_op(Word* first, int count, Word* second, int count2, uint32_t code, in
     operation &= ~static_cast<uint32_t>(FUTEX_OP_OPARG_SHIFT);
   }
   if (operation > FUTEX_OP_XOR || comparison > FUTEX_OP_CMP_GE) return -ENOSYS;
-  if (look_to_write(second) < 0) return -EFAULT;
+  if (user_word_to_write(second) < 0) return -EFAULT;
   uint32_t old = second->load(std::memory_order_relaxed);
   uint32_t next;
   do {
@@ -403,7 +403,7 @@ long futex_op(long address, long op, long value, long timeout, long address2, lo
     ours = false;
   }
   // Without the private flag the kernel wants to know whose memory it is.
-  if (two && !flag && ours) ours = look(word) >= 0 && look(other) >= 0;
+  if (two && !flag && ours) ours = user_word(word) >= 0 && user_word(other) >= 0;
   if (!ours) return in_kernel(address, op, value, timeout, address2, value3);
   Deadline deadline;
   const Deadline* until = nullptr;
@@ -426,8 +426,8 @@ long futex_op(long address, long op, long value, long timeout, long address2, lo
     case FUTEX_CMP_REQUEUE_PI: return requeue_pi(word, static_cast<int>(v), value2, v3, other);
     case FUTEX_WAKE: return wake(word, value, FUTEX_BITSET_MATCH_ANY, flag);
     case FUTEX_WAKE_BITSET: return wake(word, value, v3, flag);
-    case FUTEX_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, nullptr);
-    case FUTEX_CMP_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, &v3);
+    case FUTEX_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, nullptr, flag);
+    case FUTEX_CMP_REQUEUE: return requeue(word, other, static_cast<int>(v), value2, &v3, flag);
     case FUTEX_WAKE_OP: return wake_op(word, static_cast<int>(v), other, value2, v3, flag);
     default: return in_kernel(address, op, value, timeout, address2, value3);
   }

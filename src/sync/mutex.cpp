@@ -393,7 +393,10 @@ void mutex_waiter_left(Mutex* m, bool last_of_key) {
   if (last_of_key) m->word.fetch_and(~(kWaiters | kStarving), std::memory_order_relaxed);
 }
 
-void mutex_after_fork_child() { robust_held = nullptr; }
+void mutex_after_fork_child() {
+  robust_held = nullptr;
+  foreign_tid = 0;  // another thread now
+}
 
 void sync_thread_exit(G*) {
   ceilings_held = nullptr;  // they stay locked

@@ -87,9 +87,10 @@ GOSHIM_NOINLINE void run(Once* once, void (*routine)()) {
 }  // namespace
 
 void once_slow(Once* once, void (*routine)()) {
-  uint32_t running = generation | kRunning;
+  uint32_t running;
   uint32_t w = once->word.load(std::memory_order_acquire);
   for (;;) {
+    running = generation | kRunning;  // in each round: a handler may fork while we wait
     if (w & kDone) return;
     if (w == running) {
       Wait wait{once, running};

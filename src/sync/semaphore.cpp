@@ -46,7 +46,7 @@ uint32_t give(void* ctx, UnparkInfo info) {
 // After an interrupt: whether the wait ends with EINTR. As in the kernel, one with a deadline is never restarted after
 // a handler; a foreign thread's handler has run in the kernel's way.
 bool ends(const HandlerMark& mark, const Deadline* deadline) {
-  if (!getg()) return true;
+  if (!mark.counted()) return true;
   return handlers_ran(mark) && (deadline || !handlers_restart(mark));
 }
 

@@ -16,6 +16,7 @@ ptrdiff_t robust_offset;  // of RobustList::head from the thread pointer; 0: unk
 long futex_offset;
 
 __thread bool robust_registered;
+__thread int held;  // see shared_held()
 
 // A function of its own: its thread-local variable is the M's TCB's.
 GOSHIM_NOINLINE void register_robust_list() {
@@ -43,6 +44,10 @@ void shared_init() {
   futex_offset = head->futex_offset;
   robust_offset = reinterpret_cast<char*>(head) - static_cast<char*>(arch::thread_pointer());
 }
+
+void shared_held(int more) { held += more; }
+int shared_held_before() { return held > 0 ? held : 0; }
+void shared_after_fork_child() { held = 0; }
 
 void* robust_list_of(const G* g) { return static_cast<char*>(g->tp) + robust_offset; }
 

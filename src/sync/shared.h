@@ -36,11 +36,21 @@ struct SharedWait {
 void shared_wait_begin(G* g, const SharedWait& wait);
 void shared_wait_end(G* g);
 
+// What a thread without a G holds: the main thread may take a lock before it becomes one, and is locked to its kernel
+// thread as often from then on (runtime_start()).
+void shared_held(int more);
+int shared_held_before();
+void shared_after_fork_child();  // which holds nothing
+
 // Calls call() as the kernel thread. The G is locked to it once more if keep(result), once less if drop(result).
 template <typename Call, typename Keep, typename Drop>
 int as_kernel_thread(Call call, Keep keep, Drop drop, SharedWait wait = {nullptr, 0}) {
   G* g = getg();
-  if (!g) return call();
+  if (!g) {
+    int result = call();
+    shared_held((keep(result) ? 1 : 0) - (drop(result) ? 1 : 0));
+    return result;
+  }
   lock_os_thread();
   region_enter(RegionClass::Long);
   preempt_off();

@@ -31,6 +31,7 @@
 #include "sched/internal.h"
 #include "sched/tids.h"
 #include "sync/hooks.h"
+#include "sync/shared.h"
 #include "tcb/tcb.h"
 #include "thread/ident.h"
 #include "trace/page.h"
@@ -81,6 +82,7 @@ void fork_parent() {
 
 bool fork_child() {
   once_after_fork_child();
+  shared_after_fork_child();
   mutex_after_fork_child();
   futex_after_fork_child();
   if (!runtime_started) return false;

@@ -126,6 +126,11 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
     if (!g) return EAGAIN;
     top = first_frame(g);
   }
+  G* self = getg();
+  if (GOSHIM_UNLIKELY(self && self->own_state) && !inherit_kernel_state(g)) {
+    g_release(g);
+    return EAGAIN;
+  }
   g->user_stack = attr.user_stack;
   g->stack_asked = attr.stack_size;
   g->start = start;
@@ -138,7 +143,6 @@ int thread_create(pthread_t* out, const ThreadAttr& attr, void* (*start)(void*),
   ident_g_create(g);
   if (attr.has_cpus) cpus_set(g, sizeof attr.cpus, attr.cpus);
   if (attr.has_policy) policy_set(g, attr.policy, attr.priority);
-  G* self = getg();
   signal_g_create(g, attr.has_mask ? attr.mask : self ? self->sigmask.load(std::memory_order_relaxed) : 0);
   // Before the G can run: it may be the one that reads *out.
   *out = tcb::pthread_of(g->tp);
@@ -201,12 +205,28 @@ GOSHIM_COLD static void clear_tid_word(const G* g) {
 // Nobody will join it any more, and it has ended: its structure waits for another thread.
 static bool is_gone(uint32_t life) { return (life & kExited) && (life & kDetached); }
 
+// g is a thread of the parent's, and this is the child of a fork: as natively, it has ended.
+static int join_orphan(const G* g, void** result) {
+  if (result) *result = g->life.load(std::memory_order_relaxed) & kExited ? g->result : nullptr;
+  return 0;
+}
+
+struct Join {
+  G* self;  // null: a foreign thread
+  G* g;
+};
+
+// Gives up a join that has begun, also where a handler leaves it: another one may begin.
+static void stop_joining(void* join) {
+  auto* j = static_cast<Join*>(join);
+  j->g->life.fetch_and(~static_cast<uint32_t>(kJoining), std::memory_order_acq_rel);
+  if (j->self) j->self->joining.store(nullptr, std::memory_order_relaxed);
+}
+
 int thread_join(G* g, void** result, Nanos deadline) {
-  if (GOSHIM_UNLIKELY(fork_orphan(g))) {
-    if (result) *result = g->result;
-    return 0;
-  }
+  if (GOSHIM_UNLIKELY(fork_orphan(g))) return join_orphan(g, result);
   G* self = getg();
+  Join join{self, g};
   uint32_t life = g->life.load(std::memory_order_acquire);
   if (deadline == 0 && !(life & kExited)) return EBUSY;  // oneself and detached ones too, as glibc
   if ((life & (kDetached | kExited)) == kDetached) return EINVAL;
@@ -225,27 +245,28 @@ int thread_join(G* g, void** result, Nanos deadline) {
     }
   } while (!g->life.compare_exchange_weak(life, life | kJoining, std::memory_order_acq_rel));
   while (!error && !(g->life.load(std::memory_order_acquire) & kExited)) {
+    if (GOSHIM_UNLIKELY(fork_orphan(g))) return join_orphan(g, result);  // a handler has forked
     if (GOSHIM_UNLIKELY(cancel_pending())) {
-      g->life.fetch_and(~static_cast<uint32_t>(kJoining), std::memory_order_acq_rel);
-      if (self) self->joining.store(nullptr, std::memory_order_relaxed);
+      stop_joining(&join);
       thread_test_cancel();
     }
     if (self) run_before_wait(g);
     ParkRequest request{
         .key = &g->life,
         .validate =
-            [](void* ctx) { return (static_cast<G*>(ctx)->life.load(std::memory_order_acquire) & kExited) == 0; },
+            [](void* ctx) { return (static_cast<Join*>(ctx)->g->life.load(std::memory_order_acquire) & kExited) == 0; },
         .before_sleep = nullptr,
         .timed_out = nullptr,
-        .ctx = g,
+        .ctx = &join,
         .deadline = deadline,
         .reason = WaitReason::Join,
         .interruptible = true,
         .token = 0,
+        .abandoned = stop_joining,
     };
     ParkResult r = park(request);
     if (r == ParkResult::TimedOut && !(g->life.load(std::memory_order_acquire) & kExited)) {
-      g->life.fetch_and(~static_cast<uint32_t>(kJoining), std::memory_order_acq_rel);
+      stop_joining(&join);
       error = ETIMEDOUT;
     }
   }

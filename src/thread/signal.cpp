@@ -1139,8 +1139,9 @@ bool signal_on_altstack(const G* g, uintptr_t sp) {
 
 HandlerMark handler_mark() {
   G* g = getg();
+  if (!g && sched.survivor && sched.survivor->tp == arch::thread_pointer()) g = sched.survivor;
   State* state = g ? state_if_any(g) : nullptr;
-  return state ? HandlerMark{state->ran, state->hard} : HandlerMark{0, 0};
+  return state ? HandlerMark{state->ran + 1, state->hard} : HandlerMark{g ? 1U : 0U, 0};
 }
 
 bool handlers_ran(const HandlerMark& mark) { return handler_mark().ran != mark.ran; }
