@@ -5,6 +5,7 @@
 
 #include "interpose/calls.h"
 #include "interpose/init.h"
+#include "sched/user_memory.h"
 #include "thread/life.h"
 #include "thread/signal.h"
 
@@ -378,7 +379,7 @@ GOSHIM_EXPORT int setns(int fd, int type) {
 // Calls function with a header that has 0 in place of the caller's id, and for another what other() makes of it.
 template <typename F, typename Other>
 static int by_header(F function, Other other, cap_user_header_t header, cap_user_data_t data) {
-  long id = on_g() ? arch::goshim_read_word(&header->pid) : 0;
+  long id = on_g() ? user_word(&header->pid) : 0;
   if (id <= 0) return function(header, data);
   bool own = id == goshim_tls.tid;
   __user_cap_header_struct sent{header->version, own ? 0 : other(static_cast<int>(id))};

@@ -245,6 +245,7 @@ GOSHIM_EXPORT int pselect(int n, fd_set* in, fd_set* out, fd_set* except, const 
                           const sigset_t* mask) {
   if (!on_g()) return REAL(pselect)(n, in, out, except, timeout, mask);
   timespec left{};
+  if (timeout && !user_readable(timeout, sizeof *timeout)) return static_cast<int>(answer(-EFAULT));
   if (timeout) left = *timeout;
   return static_cast<int>(answer(io_select(n, in, out, except, timeout ? &left : nullptr, kernel_mask(mask))));
 }

@@ -1,7 +1,7 @@
 // Signals: actions, masks, waiting, sending; and the functions that carry a mask from one place to another (jumps,
 // contexts). Before the runtime starts and on foreign threads all of it is libc's; afterwards see src/thread/signal.h.
-#include "sched/user_memory.h"
 #include "thread/signal.h"
+#include "sched/user_memory.h"
 
 #include <sys/syscall.h>
 
@@ -304,7 +304,8 @@ GOSHIM_EXPORT int sigpending(sigset_t* set) noexcept {
 
 GOSHIM_EXPORT int sigaltstack(const stack_t* stack, stack_t* old) noexcept {
   if (!on_g()) return REAL(sigaltstack)(stack, old);
-  if ((stack && !user_readable(stack, sizeof *stack)) || (old && !user_writable(old, sizeof *old))) return failed(EFAULT);
+  if ((stack && !user_readable(stack, sizeof *stack)) || (old && !user_writable(old, sizeof *old)))
+    return failed(EFAULT);
   return zero_or_failed(signal_altstack(stack, old));
 }
 

@@ -115,7 +115,7 @@ constexpr uint64_t kKeepParams = 16;
 G* other_g(int tid) { return tid > 0 && tid != goshim_tls.tid ? signal_g_of_tid(tid) : nullptr; }
 
 long set_sched_attr(G* g, const SchedAttr* attr) {
-  if (arch::goshim_read_word(attr) < 0) return -EFAULT;
+  if (!user_readable(attr, sizeof *attr)) return -EFAULT;
   auto policy = static_cast<int>(attr->policy);
   int error = 0;
   if (!(attr->flags & (kKeepPolicy | kKeepParams))) {

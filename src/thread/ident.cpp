@@ -15,6 +15,7 @@
 #include "sched/cputime.h"
 #include "sched/internal.h"
 #include "sched/sched.h"
+#include "sched/user_memory.h"
 #include "thread/signal.h"
 #include "trace/timeline.h"
 
@@ -242,8 +243,8 @@ clockid_t kernel_clock(clockid_t clock) {
 }
 
 bool translate_task_path(const char* path, char* buf, size_t size) {
-  if (arch::goshim_read_word(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(path) & ~uintptr_t{3})) < 0)
-    return false;
+  constexpr uintptr_t kWord = sizeof(uint32_t);
+  if (user_word(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(path) & ~(kWord - 1))) < 0) return false;
   const char* at = path;
   if (!skip(&at, "/proc/")) return false;
   // The id stands behind /proc/, or behind /proc/self/task/ or /proc/<process>/task/.

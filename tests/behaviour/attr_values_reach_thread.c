@@ -1,7 +1,7 @@
 // Shows what processors and policy a thread has that was made with attributes: all processors where the attributes have
 // them all and the creator has not, the creator's policy where they have parameters only, and its parameters where they
-// have a policy only; nothing of a policy that is reset at a fork. And that pthread_getattr_np tells these, of main too,
-// when they have been changed since.
+// have a policy only; nothing of a policy that is reset at a fork. And that pthread_getattr_np tells these, of main
+// too, when they have been changed since.
 #include "check.h"
 
 static cpu_set_t all, one;

@@ -1,5 +1,5 @@
-// Shows that a main thread whose policy is reset at a fork, before there is another thread, keeps it as threads are made
-// and run, while these have none of it; in a child of a fork, too.
+// Shows that a main thread whose policy is reset at a fork, before there is another thread, keeps it as threads are
+// made and run, while these have none of it; in a child of a fork, too.
 #include "check.h"
 
 #include <sys/resource.h>
