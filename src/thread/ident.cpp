@@ -244,6 +244,7 @@ clockid_t kernel_clock(clockid_t clock) {
 
 bool translate_task_path(const char* path, char* buf, size_t size) {
   constexpr uintptr_t kWord = sizeof(uint32_t);
+  if (!path) return false;
   if (user_word(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(path) & ~(kWord - 1))) < 0) return false;
   const char* at = path;
   if (!skip(&at, "/proc/")) return false;
