@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -91,6 +92,11 @@ void rwlock_free(long times) {
   }
 }
 
+// A call that goshim has no opinion of, by its number.
+void call_by_number(long times) {
+  for (long i = 0; i < times; i++) syscall(SYS_getppid);
+}
+
 // Asks for more than is there, as servers do.
 void get(int from) {
   char bytes[64];
@@ -135,6 +141,7 @@ constexpr struct {
     {"cond_pingpong", cond_pingpong, takes_turns}, {"sem_pingpong", sem_pingpong, posts},
     {"mutex_free", mutex_free, nullptr},           {"rwlock_free", rwlock_free, nullptr},
     {"pipe_pingpong", pipe_pingpong, echoes_pipe}, {"socket_pingpong", socket_pingpong, echoes_pair},
+    {"call_by_number", call_by_number, nullptr},
 };
 
 }  // namespace
