@@ -15,9 +15,8 @@ static pthread_mutex_t mutex;
 static pthread_cond_t cond;
 static pthread_t other;
 static __thread sigjmp_buf jump;
-static pthread_barrier_t begun;
 static int descriptors[2];
-static volatile int cleaned;
+static volatile int inside, cleaned;
 
 static void on_signal(int signal) {
   (void)signal;
@@ -33,23 +32,29 @@ static void clean(void* held) {
   cleaned++;
 }
 
-static void* waits(void* arg) {
-  pthread_barrier_wait(&begun);
-  void* held = wait_for == kJoin ? NULL : &mutex;
-  if (sigsetjmp(jump, 1)) {
-    clean(held);
-    return (void*)7;
-  }
+static void* what_is_held(void) { return wait_for == kJoin ? NULL : &mutex; }
+
+__attribute__((noinline)) static void do_wait(void* held) {
   if (held) CHECK_OK(pthread_mutex_lock(&mutex));
   pthread_cleanup_push(clean, held);
   struct timespec late = ms_from_now(CLOCK_REALTIME, 60000);
+  inside = 1;
   switch (wait_for) {
     case kCond: pthread_cond_wait(&cond, &mutex); break;
     case kTimedCond: pthread_cond_timedwait(&cond, &mutex, &late); break;
     default: pthread_join(other, NULL);
   }
   pthread_cleanup_pop(1);
-  return arg;
+}
+
+static void* waits(void* arg) {
+  (void)arg;
+  if (sigsetjmp(jump, 1)) {
+    clean(what_is_held());
+    return (void*)7;
+  }
+  do_wait(what_is_held());
+  return NULL;
 }
 
 static volatile int let_go;
@@ -65,12 +70,14 @@ static void leave(void) {
   CHECK_OK(pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK));
   CHECK_OK(pthread_mutex_init(&mutex, &attr));
   CHECK_OK(pthread_cond_init(&cond, NULL));
-  CHECK_OK(pthread_barrier_init(&begun, NULL, 2));
-  let_go = cleaned = 0;
+  let_go = inside = cleaned = 0;
   CHECK_OK(pthread_create(&other, NULL, sleeps, (void*)5));
   pthread_t thread;
   CHECK_OK(pthread_create(&thread, NULL, waits, NULL));
-  pthread_barrier_wait(&begun);
+  EVENTUALLY(inside);
+  // It has come here with the mutex, which it gives up when it waits.
+  CHECK_OK(pthread_mutex_lock(&mutex));
+  CHECK_OK(pthread_mutex_unlock(&mutex));
   sleep_ms(20);
   // Both at once, or the cancellation would be first: the handler is to find it.
   if (way == kCancel) CHECK_OK(pthread_cancel(thread));
@@ -86,7 +93,6 @@ static void leave(void) {
   CHECK_OK(pthread_mutex_unlock(&mutex));
   CHECK_OK(pthread_cond_destroy(&cond));
   CHECK_OK(pthread_mutex_destroy(&mutex));
-  CHECK_OK(pthread_barrier_destroy(&begun));
 }
 
 int main(void) {
