@@ -36,8 +36,8 @@ auto locked(F call) {
   if (!on_g()) return call();
   lock_os_thread();
   auto r = call();
-  if (r >= 0) keep_kernel_state();
-  unlock_os_thread();
+  if (r < 0) unlock_os_thread();
+  else getg()->own_state = true;
   return r;
 }
 

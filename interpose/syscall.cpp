@@ -378,8 +378,8 @@ long to_kernel(long nr, Args args) {
   if (named >= 0) a[named] = word(static_cast<const char*>(path));
   if (nr == SYS_exit) thread_vanish(static_cast<int>(a[0]));
   long r = sys::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-  if (changes == Changes::Inherited && r >= 0) keep_kernel_state();
-  if (changes == Changes::Inherited || (changes == Changes::Own && r < 0)) unlock_os_thread();
+  if (changes != Changes::Nothing && r < 0) unlock_os_thread();
+  else if (changes == Changes::Inherited) getg()->own_state = true;
   return r;
 }
 

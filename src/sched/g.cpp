@@ -61,7 +61,6 @@ G* dead_get(int kind, size_t size, size_t guard) {
       G* g = *link;
       if (g->stack.size == size + guard && g->stack.guard == guard) {
         *link = g->schedlink;
-        sched.n_dead[kind]--;
         return g;
       }
     }
@@ -70,11 +69,9 @@ G* dead_get(int kind, size_t size, size_t guard) {
   G* g = sched.dead[kind];
   if (!g) return nullptr;
   sched.dead[kind] = g->schedlink;
-  sched.n_dead[kind]--;
   while (p && p->ndead[kind] < kDeadLocal / 2 && sched.dead[kind]) {
     G* more = sched.dead[kind];
     sched.dead[kind] = more->schedlink;
-    sched.n_dead[kind]--;
     more->schedlink = p->dead[kind];
     p->dead[kind] = more;
     p->ndead[kind]++;
@@ -99,14 +96,12 @@ void dead_put(G* g) {
       p->ndead[kind]--;
       more->schedlink = sched.dead[kind];
       sched.dead[kind] = more;
-      sched.n_dead[kind]++;
     }
     return;
   }
   LockGuard hold(sched.dead_lock);
   g->schedlink = sched.dead[kind];
   sched.dead[kind] = g;
-  sched.n_dead[kind]++;
 }
 
 uint64_t fresh_id() {
@@ -220,7 +215,6 @@ static void make_room() {
             p->ndead[kind]--;
             g->schedlink = sched.dead[kind];
             sched.dead[kind] = g;
-            sched.n_dead[kind]++;
           }
         }
       }
@@ -289,8 +283,6 @@ G* g_take(size_t stack_size, size_t guard_size) {
   g->usage_total = g->usage_user = 0;
   return g;
 }
-
-void g_wait_off_stack(G* g) { wait_busy(g); }
 
 void g_release(G* g) {
   NoPreempt guard;

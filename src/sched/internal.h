@@ -96,7 +96,6 @@ struct Sched {
   // Dead Gs beyond the Ps' caches, by kind of stack.
   alignas(kCacheLine) Lock dead_lock;
   G* dead[kStackKinds + 1] = {};  // dead_lock; the last is for sizes without a kind
-  int n_dead[kStackKinds + 1] = {};
 
   // Everything ever made.
   Lock all_lock;

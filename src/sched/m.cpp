@@ -3,8 +3,8 @@
 // Ms are raw clones with TCBs of our own: making one takes no lock of libc and allocates nothing from it, because a
 // preempted G may hold malloc's lock while the only P waits for a new M. They are cloned by a template thread that
 // never runs a G, so that what a program does to its kernel thread (seccomp, namespaces, affinity, policy) is not
-// inherited by Ms that other Gs will run on. The M of a G
-// whose maker has done such a thing is cloned from the maker's, and that G's alone.
+// inherited by Ms that other Gs will run on. The M of a G whose maker has done such a thing is cloned from the maker's,
+// and that G's alone.
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>

@@ -1291,11 +1291,6 @@ void unlock_os_thread() {
   }
 }
 
-void keep_kernel_state() {
-  lock_os_thread();
-  getg()->own_state = true;
-}
-
 bool own_files() {
   G* g = getg();
   if (!g) return true;

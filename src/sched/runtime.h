@@ -142,8 +142,8 @@ struct alignas(kCacheLine) G {
   // of it. Owned by the G.
   bool own_files = false;
 
-  // Its kernel thread, which it is locked to, has something that the kernel lets new threads inherit
-  // (keep_kernel_state()). Owned by the G, and before its start by who makes it.
+  // Its kernel thread, which it is locked to, has something that the kernel lets new threads inherit: credentials,
+  // filters of system calls, namespaces (inherit_kernel_state()). Owned by the G, and before its start by who makes it.
   bool own_state = false;
 
   // -- locked to an M (LockOSThread); owned by the G --

@@ -85,10 +85,9 @@ long region_syscall(RegionClass c, long nr, long a = 0, long b = 0, long c2 = 0,
 // ---- locked Gs (D13) ----
 void lock_os_thread();
 void unlock_os_thread();
-// The calling G has given its kernel thread something that threads inherit from their makers (credentials, filters of
-// system calls, namespaces): it stays there, and each thread that it makes gets a kernel thread cloned from this one.
-void keep_kernel_state();
-// Such a kernel thread for g, which is to be made runnable next. False: the kernel refuses. On a G, preemption on.
+// For a thread that the calling G makes, where it has given its kernel thread something that threads inherit from their
+// makers (G::own_state): a kernel thread for g, cloned from this one. g is to be made runnable next. False: the kernel
+// refuses. On a G, preemption on.
 bool inherit_kernel_state(G* g);
 // For who is about to give the calling thread a table of descriptors of its own. False if it is the only thread, which
 // has that already. On a G; else true.
@@ -108,8 +107,6 @@ void g_start(G* g, void* top, void (*entry)(void*), void* arg);
 [[noreturn]] void g_exit(bool recycle);
 // A joined G goes to the dead list once it has left its stack. Preemption on or off.
 void g_release(G* g);
-// Waits until a G that has ended, or has parked, is off its stack.
-void g_wait_off_stack(G* g);
 
 // ---- numbers ----
 // The number of Ps; before the runtime starts, how many it will have.

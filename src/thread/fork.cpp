@@ -220,10 +220,7 @@ void fork_rebuild() {
   sched.poll_until.store(0, std::memory_order_relaxed);
   sched.sysmon_asleep.store(0, std::memory_order_relaxed);
   sched.sysmon_woken.store(0, std::memory_order_relaxed);
-  for (int kind = 0; kind <= kStackKinds; kind++) {
-    sched.dead[kind] = nullptr;
-    sched.n_dead[kind] = 0;
-  }
+  for (G*& dead : sched.dead) dead = nullptr;
   // Orphans: all Gs but the survivor, and those that an earlier fork left and nobody has used yet.
   G* orphans = sched.all_gs.load(std::memory_order_relaxed);
   G** end = &orphans;

@@ -274,7 +274,7 @@ int thread_join(G* g, void** result, Nanos deadline) {
   if (error) return error;
   if (result) *result = g->result;
   g->life.fetch_or(kDetached, std::memory_order_relaxed);  // gone, for who asks once more
-  g_wait_off_stack(g);
+  wait_busy(g);
   g_release(g);
   return 0;
 }

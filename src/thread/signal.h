@@ -54,8 +54,7 @@ bool signal_on_altstack(const G* g, uintptr_t sp);
 // When none ran the interrupt was the runtime's own affair, and the wait goes on. A handler may fork, and then the wait
 // goes on in the child too, where the thread is no G any more.
 struct HandlerMark {
-  uint32_t
-      ran;  // 1, and handlers that have run on the calling G; 0: a foreign thread's, whose handlers the kernel runs
+  uint32_t ran;   // 1 and the handlers that have run on the calling G; 0 if the kernel runs them (a foreign thread)
   uint32_t hard;  // those without SA_RESTART among them
   bool counted() const { return ran != 0; }
 };
