@@ -3,6 +3,8 @@
 
 #include <elf.h>
 #include <link.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
 
 #include <cstring>
 
@@ -47,7 +49,25 @@ bool is_go_program() {
 
 }  // namespace
 
+// The first thread's stack, without the look into /proc/self/maps that pthread_getattr_np() takes: its end is known, since
+// the kernel puts the program's name there (fs/exec.c). False if this is another thread, or looks unusual.
+static bool first_stack(void** base, size_t* size) {
+  constexpr uintptr_t kPlausible = 4 << 20;  // what a program's arguments and environment take at most, with frames
+  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  auto* name = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+  auto at = reinterpret_cast<uintptr_t>(name);
+  rlimit limit;
+  if (sys::gettid() != sys::getpid() || at <= here || at - here > kPlausible) return false;
+  if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur > 1 << 30) return false;
+  uintptr_t end = round_up(at + strlen(name) + 1 + sizeof(void*), kPage);
+  if (end - here > limit.rlim_cur) return false;
+  *size = limit.rlim_cur & ~(kPage - 1);
+  *base = reinterpret_cast<void*>(end - *size);
+  return true;
+}
+
 static void own_stack(void** base, size_t* size) {
+  if (first_stack(base, size)) return;
   pthread_attr_t attr;
   if (REAL(pthread_getattr_np)(pthread_self(), &attr) != 0) return;
   pthread_attr_getstack(&attr, base, size);

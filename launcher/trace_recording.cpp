@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <queue>
 
 #include "launcher/trace.h"
@@ -39,7 +40,9 @@ class Recording::Stream {
       run_left_--;
       now_.time += (run_end_ - now_.time) / (run_left_ + 2);
       now_.event = Event::Yield;
-      now_.argument = run_base_ + *run_++ - 1;
+      Gid id = 0;
+      run_->id(run_place_++, &id);
+      now_.argument = id;
       now_.estimated = true;
       return;
     }
@@ -67,8 +70,9 @@ class Recording::Stream {
       int p = p_of(what);
       set(s->cycles + (what >> file::kTimeShift), e, p < recording_.procs() ? p : -1, r.argument);
       if (e == Event::YieldRun) {
+        begin_run(s, r);
         now_.event = Event::Yield;
-        begin_run(s);
+        now_.argument = file::id_of(r.argument);
       }
       return;
     }
@@ -80,12 +84,13 @@ class Recording::Stream {
     now_ = {time > now_.time ? time : now_.time, writer_, e, p, false, argument};
   }
 
-  void begin_run(const Segment* s) {
+  void begin_run(const Segment* s, const Record& r) {
     if (index_ + file::kRunRecords > file::kSegmentRecords) return;
-    run_ = reinterpret_cast<const file::Run*>(records_of(s) + index_)->g;
-    run_base_ = file::run_base(static_cast<Gid>(now_.argument));
+    run_.emplace(&r, r.argument);
+    run_place_ = 0;
     index_ += file::kRunRecords;
-    while (run_left_ < file::kRun && run_[run_left_] != 0) run_left_++;
+    Gid id;
+    while (run_->id(static_cast<size_t>(run_left_), &id)) run_left_++;
     uint64_t end = 0;
     uint64_t next = index_ < file::kSegmentRecords ? records_of(s)[index_].what.load() : 0;
     if (next != 0) end = s->cycles + (next >> file::kTimeShift);
@@ -101,8 +106,8 @@ class Recording::Stream {
   size_t index_ = 0;
   bool begun_ = false;
   bool done_ = false;
-  const uint16_t* run_ = nullptr;
-  uint32_t run_base_ = 0;
+  std::optional<file::Run> run_;
+  size_t run_place_ = 0;
   int run_left_ = 0;
   Time run_end_ = 0;
   Happening now_ = {};

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 
@@ -110,6 +111,8 @@ bool kernel_puts_back(void* trap) {
   uint64_t all = ~UINT64_C(0);
   uint64_t before = 0;
   set_mask(kSetMask, &all, &before);
+  long slack = syscall(SYS_prctl, PR_GET_TIMERSLACK);
+  syscall(SYS_prctl, PR_SET_TIMERSLACK, 1);  // short naps
   for (int i = 0; i < 2 && right; i++) {
     tell_kernel(trap);
     set_fs_base(tp);
@@ -118,6 +121,7 @@ bool kernel_puts_back(void* trap) {
     tell_kernel(tp);
     right = found == trap || found == tp;
   }
+  syscall(SYS_prctl, PR_SET_TIMERSLACK, slack);
   set_mask(kSetMask, &before, nullptr);
   return right;
 }

@@ -23,10 +23,11 @@ class Slab {
       return t;
     }
     if (left_ == 0) {
-      void* chunk = sys::map(kChunk, PROT_READ | PROT_WRITE);
+      void* chunk = sys::map(chunk_, PROT_READ | PROT_WRITE);
       if (!chunk) return nullptr;
       next_ = static_cast<char*>(chunk);
-      left_ = kChunk / sizeof(T);
+      left_ = chunk_ / sizeof(T);
+      chunk_ = kChunk;
     }
     T* t = new (next_) T();
     next_ += sizeof(T);
@@ -47,11 +48,14 @@ class Slab {
   }
 
  private:
+  // The first one is small: most programs need no more, and those of all slabs share a page table.
+  static constexpr size_t kFirstChunk = 1 << 16;
   static constexpr size_t kChunk = 1 << 20;
   Lock lock_;
   T* free_ = nullptr;
   char* next_ = nullptr;
   size_t left_ = 0;
+  size_t chunk_ = kFirstChunk;
 };
 
 }  // namespace goshim

@@ -279,9 +279,12 @@ struct TimelineWriter {
   timeline_file::Record* end = nullptr;
   uint64_t base = 0;  // cycles of the segment, and of the last record
   uint64_t last = 0;
-  uint16_t* run = nullptr;  // place in a timeline_file::Run, where that ends, and what its ids are relative to
-  uint16_t* run_end = nullptr;
+  char* run = nullptr;  // place in a timeline_file::Run, where that ends, and what its ids are relative to
+  char* run_end = nullptr;
   uint32_t run_base = 0;
+  uint32_t run_reach = 0;
+  int run_width = 1;
+  int wide_runs = 0;  // so many more, before a narrow one is tried again
   uint32_t id = 0;
   timeline_file::Segment* segment = nullptr;
 };

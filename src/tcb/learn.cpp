@@ -211,6 +211,54 @@ size_t probe_size() {
   return kProbeStack + round_up(glibc.struct_size + glibc.static_size + glibc.static_align, kPage);
 }
 
+// The lock of glibc's thread lists has no name: it lies somewhere behind the lists. To know it for sure, a probe thread
+// takes a candidate as glibc takes its low-level locks (1: held) while this thread creates another one. Whoever waits
+// for such a lock turns it into 2: then this is the lock that creation wants. If the creation goes through instead, it
+// is not.
+struct LockTrial {
+  std::atomic<uint32_t>* word;
+  std::atomic<uint32_t> begun{0};    // by the probe: it has the lock, or cannot have it. Release, acquire
+  std::atomic<uint32_t> created{0};  // by the creator. Likewise
+  bool wanted = false;               // the probe's until it is joined
+};
+
+constexpr int kYields = 200;  // most waits end within so many: a sleep would take longer
+
+void wait_for(std::atomic<uint32_t>* flag) {
+  for (int i = 0; flag->load(std::memory_order_acquire) == 0; i++) {
+    if (i < kYields) sys::sched_yield();
+    else sys::futex_wait(flag, 0);
+  }
+}
+
+void raise(std::atomic<uint32_t>* flag) {
+  flag->store(1, std::memory_order_release);
+  sys::futex_wake(flag, 1);
+}
+
+void hold_lock(LockTrial* t) {
+  uint32_t free = 0;
+  bool taken = false;
+  for (int i = 0; i < 1000 && !taken; i++) {
+    taken = t->word->compare_exchange_strong(free, 1, std::memory_order_acquire);
+    if (!taken) {
+      if (free > 2) break;  // not the value of a lock
+      free = 0;
+      sys::sched_yield();
+    }
+  }
+  raise(&t->begun);
+  for (int i = 0; taken && !t->wanted && t->created.load(std::memory_order_acquire) == 0; i++) {
+    t->wanted = t->word->load(std::memory_order_relaxed) == 2;
+    if (t->wanted) break;
+    if (i < kYields) sys::sched_yield();
+    else sys::futex_wait(&t->created, 0, sys::nanotime() + 20 * kMicrosecond);
+  }
+  if (!taken) return;
+  t->word->exchange(0, std::memory_order_release);
+  sys::futex_wake(t->word, 1);
+}
+
 struct Probe {
   pthread_t thread;
   char* stack;  // its lowest address; null for a stack of glibc's own
@@ -219,14 +267,15 @@ struct Probe {
   int32_t libc_low;
   size_t libc_words;
   pthread_key_t key;
+  LockTrial* trial;  // takes part in it
 
   // What it found, by word.
   uintptr_t tp;
-  uintptr_t fresh[kMaxPthread / kWord];  // struct pthread at the start
-  uintptr_t keyed[kMaxPthread / kWord];  // after a thread-specific value was set and cleared
-  uintptr_t used[kMaxPthread / kWord];   // after libc was exercised
-  uintptr_t libc_fresh[kLibcWords];      // libc's TLS block
-  uintptr_t libc_used[kLibcWords];
+  uintptr_t* fresh;       // struct pthread at the start
+  uintptr_t* keyed;       // after a thread-specific value was set and cleared
+  uintptr_t* used;        // after libc was exercised
+  uintptr_t* libc_fresh;  // libc's TLS block
+  uintptr_t* libc_used;
   uintptr_t locale_word;  // address of the word that uselocale() sets; 0 if there is not exactly one
   const __locale_struct* global_locale;
   uintptr_t robust;
@@ -280,6 +329,7 @@ void* probe_main(void* arg) {
   p->tp = reinterpret_cast<uintptr_t>(tp);
   const char* own = static_cast<char*>(tp) + glibc.struct_at;
   copy_words(p->fresh, own, glibc.struct_size / kWord);
+  if (p->trial) hold_lock(p->trial);
   if (!p->full) return nullptr;
   copy_words(p->libc_fresh, libc, p->libc_words);
   // Leaves a mark that there are thread-specific values. A malloc that keeps its state in one sets the same mark.
@@ -318,9 +368,36 @@ int create_probe(Probe* p) {
   return error;
 }
 
-int run_probe(Probe* p) {
-  int error = create_probe(p);
-  return error ? error : host.pthread_join(p->thread, nullptr);
+// Runs holder and made; whether the word is the lock (1, 0), or -1 if threads cannot be created.
+int try_lock_word(std::atomic<uint32_t>* word, Probe* holder, Probe* made) {
+  LockTrial trial;
+  trial.word = word;
+  holder->trial = &trial;
+  if (create_probe(holder) != 0) return -1;
+  wait_for(&trial.begun);
+  bool created = create_probe(made) == 0;
+  raise(&trial.created);
+  host.pthread_join(holder->thread, nullptr);
+  if (created) host.pthread_join(made->thread, nullptr);
+  return created ? trial.wanted : -1;
+}
+
+const char* find_list_lock(Probe* holder, Probe* made) {
+  // glibc 2.34 to 2.41: dl_stack_user, dl_stack_cache (a list), its size, dl_in_flight_stack, the lock.
+  constexpr size_t kUsual = sizeof(List) + sizeof(List) + sizeof(size_t) + sizeof(uintptr_t);
+  constexpr size_t kFarthest = 128;
+  auto* base = reinterpret_cast<char*>(glibc.user_list);
+  for (size_t i = 0; i < kFarthest / sizeof(int); i++) {
+    size_t offset = i == 0 ? kUsual : 2 * sizeof(List) + i * sizeof(int);
+    auto* word = reinterpret_cast<std::atomic<uint32_t>*>(base + offset);
+    int found = try_lock_word(word, holder, made);
+    if (found < 0) return "cannot create threads";
+    if (found) {
+      glibc.list_lock = reinterpret_cast<std::atomic<int>*>(word);
+      return nullptr;
+    }
+  }
+  return "the lock of glibc's thread lists was not found";
 }
 
 // libc's TLS block, from the calling thread's vector: from the highest static block at or below errno to the next one,
@@ -516,87 +593,28 @@ void list_segments(const bool* skip) {
   }
 }
 
-// ---- the lock of glibc's thread lists ----
-//
-// It has no name: it lies somewhere behind the lists. To know it for sure, a candidate is taken as glibc takes its
-// low-level locks (1: held) and a thread is made to create another. Whoever waits for such a lock turns it into 2: then
-// this is the lock that creation wants. If the creation goes through instead, it is not.
-
-struct Creator {
-  pthread_t thread;
-  Probe* probe;
-  int error;
-  std::atomic<uint32_t> go{0};    // release, acquire
-  std::atomic<uint32_t> done{0};  // likewise: error is written before
-};
-
-void* creator_main(void* arg) {
-  auto* c = static_cast<Creator*>(arg);
-  while (c->go.load(std::memory_order_acquire) == 0) sys::futex_wait(&c->go, 0);
-  c->error = create_probe(c->probe);
-  c->done.store(1, std::memory_order_release);
-  sys::futex_wake(&c->done, 1);
-  if (!c->error) c->error = host.pthread_join(c->probe->thread, nullptr);
-  return nullptr;
-}
-
-// 1 if word is the lock, 0 if not, -1 if threads cannot be created.
-int try_lock_word(std::atomic<uint32_t>* word, Probe* probe) {
-  Creator c;
-  c.probe = probe;
-  c.error = 0;
-  if (host.pthread_create(&c.thread, nullptr, creator_main, &c) != 0) return -1;
-  uint32_t free = 0;
-  bool taken = false;
-  for (int i = 0; i < 1000 && !taken; i++) {
-    taken = word->compare_exchange_strong(free, 1, std::memory_order_acquire);
-    if (!taken) {
-      if (free > 2) break;  // not the value of a lock
-      free = 0;
-      sys::sched_yield();
-    }
-  }
-  c.go.store(1, std::memory_order_release);
-  sys::futex_wake(&c.go, 1);
-  bool wanted = false;
-  while (taken && !wanted && c.done.load(std::memory_order_acquire) == 0) {
-    wanted = word->load(std::memory_order_relaxed) == 2;
-    if (!wanted) sys::futex_wait(&c.done, 0, sys::nanotime() + 20 * kMicrosecond);
-  }
-  if (taken) {
-    word->exchange(0, std::memory_order_release);
-    sys::futex_wake(word, 1);
-  }
-  host.pthread_join(c.thread, nullptr);
-  return c.error ? -1 : wanted;
-}
-
-const char* find_list_lock(Probe* probe) {
-  // glibc 2.34 to 2.41: dl_stack_user, dl_stack_cache (a list), its size, dl_in_flight_stack, the lock.
-  constexpr size_t kUsual = sizeof(List) + sizeof(List) + sizeof(size_t) + sizeof(uintptr_t);
-  constexpr size_t kFarthest = 128;
-  auto* base = reinterpret_cast<char*>(glibc.user_list);
-  for (size_t i = 0; i < kFarthest / sizeof(int); i++) {
-    size_t offset = i == 0 ? kUsual : 2 * sizeof(List) + i * sizeof(int);
-    auto* word = reinterpret_cast<std::atomic<uint32_t>*>(base + offset);
-    int found = try_lock_word(word, probe);
-    if (found < 0) return "cannot create threads";
-    if (found) {
-      glibc.list_lock = reinterpret_cast<std::atomic<int>*>(word);
-      return nullptr;
-    }
-  }
-  return "the lock of glibc's thread lists was not found";
-}
-
 // ---- all of it ----
 
 struct Work {
   Probe a, b, c;
   bool skip[kMaxPthread];
+  uintptr_t words[];
 };
 
-const char* learn_from_probes(Work* w, char* stacks) {
+// What holds the words of three probes.
+size_t work_size() { return round_up(sizeof(Work) + 5 * glibc.struct_size + 2 * kLibcWords * kWord, kPage); }
+
+void give_words(Work* w) {
+  uintptr_t* next = w->words;
+  for (uintptr_t** words : {&w->a.fresh, &w->a.keyed, &w->a.used, &w->b.fresh, &w->c.fresh}) {
+    *words = next;
+    next += glibc.struct_size / kWord;
+  }
+  w->a.libc_fresh = next;
+  w->a.libc_used = next + kLibcWords;
+}
+
+const char* prepare(Work* w, char* stacks) {
   int32_t end;
   int32_t low;
   find_libc_block(&low, &end);
@@ -610,10 +628,21 @@ const char* learn_from_probes(Work* w, char* stacks) {
   w->a.size = probe_size() + 3 * 1024 + 64;
   w->b.stack = stacks + 2 * probe_size() + 192;
   w->b.size = probe_size() + 5 * 1024 + 128;
-  if (f.key_create(&w->a.key, nullptr) != 0) return "no key for thread-specific values";
-  int error = run_probe(&w->a);
+  return f.key_create(&w->a.key, nullptr) == 0 ? nullptr : "no key for thread-specific values";
+}
+
+// The probes; the full one runs beside the others, which take no part in what it looks at.
+const char* run_probes(Work* w) {
+  const char* no = "cannot create threads";
+  if (create_probe(&w->a) == 0) {
+    no = find_list_lock(&w->b, &w->c);
+    host.pthread_join(w->a.thread, nullptr);
+  }
   f.key_delete(w->a.key);
-  if (error || run_probe(&w->b) || run_probe(&w->c)) return "cannot create threads";
+  return no;
+}
+
+const char* explain(Work* w) {
   if (!w->a.listed) return "threads with stacks of their own are not on the list they should be on";
   if (const char* no = explain_struct(&w->a, &w->b, &w->c, w->skip)) return no;
   if (w->a.robust == 0) find_robust_list(&w->a);
@@ -624,7 +653,7 @@ const char* learn_from_probes(Work* w, char* stacks) {
   if (const char* no = explain_libc(&w->a)) return no;
   if (const char* no = check_image(&w->a)) return no;
   list_segments(w->skip);
-  return find_list_lock(&w->b);
+  return nullptr;
 }
 
 }  // namespace
@@ -632,18 +661,20 @@ const char* learn_from_probes(Work* w, char* stacks) {
 const char* learn() {
   if (const char* no = find_symbols()) return no;
   if (const char* no = look_at_self()) return no;
-  auto* work = static_cast<Work*>(sys::map(round_up(sizeof(Work), kPage), PROT_READ | PROT_WRITE));
-  size_t stacks_size = 4 * probe_size() + 8 * kPage;
-  auto* stacks = static_cast<char*>(sys::map(stacks_size, PROT_READ | PROT_WRITE));
-  if (!work || !stacks) return "no memory";
+  size_t size = work_size() + 4 * probe_size() + 8 * kPage;
+  auto* work = static_cast<Work*>(sys::map(size, PROT_READ | PROT_WRITE));
+  if (!work) return "no memory";
+  sys::call(SYS_madvise, work, work_size(), MADV_POPULATE_WRITE);  // cheaper at once, where the kernel can
+  give_words(work);
   // The probes inherit the mask: no handler of the program may run on them.
   uint64_t all = ~0UL;
   uint64_t before = 0;
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
-  const char* no = learn_from_probes(work, stacks);
+  const char* no = prepare(work, reinterpret_cast<char*>(work) + work_size());
+  if (!no) no = run_probes(work);
+  if (!no) no = explain(work);
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
-  sys::unmap(work, round_up(sizeof(Work), kPage));
-  sys::unmap(stacks, stacks_size);
+  sys::unmap(work, size);
   return no;
 }
 

@@ -27,6 +27,7 @@ constexpr size_t kNamesShare = 64;  // of the file is for names
 constexpr int kTries = 64;          // segments that are looked at when one is needed
 constexpr uint64_t kProvide = 16;   // segments get their pages together: half the work of one by one
 constexpr Nanos kRush = 250;        // yields that follow each other faster share a reading of the clock
+constexpr int kWideRuns = 64;       // after an id that a narrow one does not reach
 constexpr Nanos kMeasure = 20 * kMicrosecond;
 constexpr Nanos kSync = 100 * kMillisecond;
 
@@ -301,16 +302,28 @@ void timeline_note_yield(M* m, const G* next) {
   uint32_t id = id_of(next->id);
   uint64_t last = w->last;
   uint64_t shared = 1;
-  if (w->run_end) shared += static_cast<uint64_t>(w->run - (w->run_end - kRun));
+  if (w->run_end) {
+    auto left = static_cast<size_t>(w->run_end - w->run);
+    shared += (run_bytes(w->run_width) - left) / static_cast<size_t>(w->run_width);
+    bool far = left != 0 && w->run_width == 1;
+    if (far) w->wide_runs = kWideRuns;
+    else if (w->wide_runs != 0) w->wide_runs--;
+  }
+  int width = w->wide_runs != 0 ? 2 : 1;
   uint64_t time;
   if (!room(m, 1 + kRunRecords, &time)) return;
   bool rush = w->last - last < shared * file.rush;
-  put(w, time, p_bits(m), rush ? Event::YieldRun : Event::Yield, id);
-  if (!rush) return;
+  if (!rush) {
+    put(w, time, p_bits(m), Event::Yield, id);
+    return;
+  }
+  put(w, time, p_bits(m), Event::YieldRun, width == 2 ? id | kWideRun : id);
   // The segment was cleared: the list ends wherever it is left.
-  w->run = reinterpret_cast<uint16_t*>(w->next);
-  w->run_end = w->run + kRun;
-  w->run_base = run_base(id);
+  w->run = reinterpret_cast<char*>(w->next);
+  w->run_end = w->run + run_bytes(width);
+  w->run_base = run_base(id, width);
+  w->run_reach = run_reach(width);
+  w->run_width = width;
   w->next += kRunRecords;
 }
 

@@ -52,11 +52,13 @@ inline void timeline_yield(M* m, const G* next) {
   if (!timeline_on()) return;
   TimelineWriter& w = m->timeline;
   uint32_t distance = timeline_file::id_of(next->id) - w.run_base;
-  if (GOSHIM_UNLIKELY(w.run == w.run_end || distance >= timeline_file::kRunReach)) {
+  if (GOSHIM_UNLIKELY(w.run == w.run_end || distance >= w.run_reach)) {
     timeline_note_yield(m, next);
     return;
   }
-  *w.run++ = static_cast<uint16_t>(distance + 1);
+  auto entry = static_cast<uint16_t>(distance + 1);
+  __builtin_memcpy(w.run, &entry, sizeof entry);
+  w.run += w.run_width;
 }
 // g, still Waiting or Dead, is about to become runnable.
 inline void timeline_ready(const G* g) {

@@ -14,7 +14,7 @@
 namespace goshim::timeline_file {
 
 constexpr char kMagic[8] = {'g', 'o', 's', 'h', 'i', 'm', 'T', 'L'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr uint32_t kSegmentMagic = 0x5367534d;
 constexpr size_t kSegmentSize = 16 << 10;
 constexpr size_t kLeastSize = 256 << 10;
@@ -67,15 +67,36 @@ constexpr uint64_t kTimeLimit = uint64_t{1} << (64 - kTimeShift);
 
 // Reading the clock takes as long as a switch. So yields that follow each other closely share one reading: YieldRun is
 // the first, what comes before the next record of this M lies between the two. Who ran is told by the distance of its
-// id from run_base() of the first one, + 1; 0 ends the list.
+// id from run_base() of the first one, + 1, in an entry of one byte (width 1) or two; 0 ends the list. Pages of the file
+// that are touched for the first time are what a trace costs most, so the narrow ones are used where they reach.
 constexpr int kRunRecords = 7;
-constexpr int kRun = kRunRecords * 8;
-struct Run {
-  uint16_t g[kRun];
+constexpr uint64_t kWideRun = uint64_t{1} << 32;  // in YieldRun's argument: entries of two bytes
+constexpr uint32_t run_reach(int width) { return width == 1 ? 0xff : 0xffff; }  // distances are below
+constexpr uint32_t run_base(uint32_t first, int width) { return first - run_reach(width) / 2; }
+// Bytes of entries. An entry of one byte may be written as two: the next one follows, or a byte that is free.
+constexpr size_t run_bytes(int width) { return kRunRecords * sizeof(Record) - (width == 1 ? 1 : 0); }
+
+// The entries behind a record YieldRun, by their place from 0 on.
+class Run {
+ public:
+  Run(const Record* yield_run, uint64_t argument)
+      : at_(reinterpret_cast<const unsigned char*>(yield_run + 1)),
+        width_(argument & kWideRun ? 2 : 1),
+        base_(run_base(id_of(argument), width_)) {}
+  // False behind the last one.
+  bool id(size_t place, uint32_t* id) const {
+    size_t at = place * static_cast<size_t>(width_);
+    if (at + static_cast<size_t>(width_) > run_bytes(width_)) return false;
+    uint32_t entry = at_[at] | (width_ == 2 ? uint32_t{at_[at + 1]} << 8 : 0);
+    *id = base_ + entry - 1;
+    return entry != 0;
+  }
+
+ private:
+  const unsigned char* at_;
+  int width_;
+  uint32_t base_;
 };
-static_assert(sizeof(Run) == kRunRecords * sizeof(Record));
-constexpr uint32_t kRunReach = 0xffff;  // distances are below
-constexpr uint32_t run_base(uint32_t first) { return first - kRunReach / 2; }
 
 enum class SegmentState : uint32_t { Free, InUse, Full };
 

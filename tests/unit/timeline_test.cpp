@@ -78,11 +78,11 @@ class Timeline : public ::testing::Test {
         auto kind = static_cast<Event>(what & ((1 << kEventBits) - 1));
         if (kind == event) seen.push_back(records(s)[k].argument);
         if (kind == Event::YieldRun) {
-          if (event == Event::Yield) seen.push_back(records(s)[k].argument);
-          const auto* run = reinterpret_cast<const timeline_file::Run*>(&records(s)[k + 1]);
-          uint32_t base = run_base(static_cast<uint32_t>(records(s)[k].argument));
-          for (uint32_t distance : run->g) {
-            if (event == Event::Yield && distance) seen.push_back(base + distance - 1);
+          if (event == Event::Yield) seen.push_back(id_of(records(s)[k].argument));
+          timeline_file::Run run(&records(s)[k], records(s)[k].argument);
+          uint32_t id;
+          for (size_t place = 0; run.id(place, &id); place++) {
+            if (event == Event::Yield) seen.push_back(id);
           }
           k += kRunRecords;
         }
@@ -127,6 +127,21 @@ TEST_F(Timeline, IdsFarApartInARush) {
   std::vector<uint64_t> seen = noted(Event::Yield);
   ASSERT_EQ(seen.size(), before + std::size(ids));
   for (size_t i = 0; i < std::size(ids); i++) EXPECT_EQ(seen[before + i], ids[i]);
+}
+
+TEST_F(Timeline, NarrowAndWideRunsFollowEachOther) {
+  size_t before = noted(Event::Yield).size();
+  std::vector<uint64_t> ids;
+  for (uint64_t i = 0; i < 900; i++) ids.push_back(1000 + i % 200);        // within a byte's reach
+  for (uint64_t i = 0; i < 300; i++) ids.push_back(1 + i * 7919 % 60000);  // not
+  for (uint64_t i = 0; i < 9000; i++) ids.push_back(500 + i % 2);          // again
+  for (uint64_t id : ids) {
+    other.id = id;
+    timeline_yield(&m, &other);
+  }
+  std::vector<uint64_t> seen = noted(Event::Yield);
+  ASSERT_EQ(seen.size(), before + ids.size());
+  for (size_t i = 0; i < ids.size(); i++) EXPECT_EQ(seen[before + i], ids[i]);
 }
 
 TEST_F(Timeline, AnotherEventEndsARush) {
