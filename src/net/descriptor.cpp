@@ -332,10 +332,12 @@ void keep_for_waiters(int fd, Descriptor* d) {
   fire_all(d, &d->waiting[kOut], kept);
 }
 
+uintptr_t closer() { return reinterpret_cast<uintptr_t>(arch::thread_pointer()); }
+
 void closing(int fd, Descriptor* d) {
+  d->being_closed.store(closer(), std::memory_order_relaxed);
   LockGuard guard(d->lock);
   if (!anything_known(d)) return;
-  d->being_closed = 1;
   if (d->waiting[kIn].first || d->waiting[kOut].first || d->watching.first || d->holders.first) keep_for_waiters(fd, d);
   // A file that lives on under another number or in another process would go on sending events.
   uint32_t in = d->registered.load(std::memory_order_relaxed);
@@ -347,9 +349,13 @@ void closing(int fd, Descriptor* d) {
 
 void record_closing(int fd) {
   Descriptor* d = record_find(fd);
-  if (!d || !anything_known(d) || in_vfork_child()) return;
+  if (!d || in_vfork_child()) return;
   if (!runtime_started) {  // nobody waits
-    forget(d);
+    if (anything_known(d)) forget(d);
+    return;
+  }
+  if (!anything_known(d)) {
+    d->being_closed.store(closer(), std::memory_order_relaxed);
     return;
   }
   Section section;
@@ -358,13 +364,17 @@ void record_closing(int fd) {
 
 void record_closed(int fd) {
   Descriptor* d = runtime_started && !in_vfork_child() ? record_find(fd) : nullptr;
-  if (!d ||
-      (d->registered.load(std::memory_order_relaxed) == 0 && !__atomic_load_n(&d->being_closed, __ATOMIC_RELAXED)))
+  if (!d) return;
+  // If it is not set to this, another file has the number already, or somebody else closes that one.
+  uintptr_t self = closer();
+  if (GOSHIM_LIKELY(d->registered.load(std::memory_order_relaxed) == 0)) {
+    d->being_closed.compare_exchange_strong(self, 0, std::memory_order_relaxed);
     return;
+  }
+  if (d->being_closed.load(std::memory_order_relaxed) != self) return;
   Section section;
   LockGuard guard(d->lock);
-  __atomic_store_n(&d->being_closed, 0, __ATOMIC_RELAXED);
-  if (d->registered.load(std::memory_order_relaxed) != 0) forget(d);
+  if (d->being_closed.compare_exchange_strong(self, 0, std::memory_order_relaxed)) forget(d);
 }
 
 static void for_range(unsigned first, unsigned last, void (*each)(int fd)) {
@@ -382,7 +392,7 @@ void record_closed_range(unsigned first, unsigned last) { for_range(first, last,
 namespace {
 void opened(Descriptor* d, uint32_t traits, bool nonblocking) {
   if (anything_known(d)) forget(d);  // it was closed behind our back
-  __atomic_store_n(&d->being_closed, 0, __ATOMIC_RELAXED);
+  d->being_closed.store(0, std::memory_order_relaxed);
   d->traits.store(traits, std::memory_order_relaxed);
   d->private_since.store(share_epoch.load(std::memory_order_relaxed), std::memory_order_relaxed);
   if (!traits || timeouts_used.load(std::memory_order_relaxed)) return;
@@ -610,7 +620,8 @@ bool SingleWait::hold(Descriptor* d, uint32_t generation, Direction direction) {
   preempt_off();
   {
     LockGuard guard(d->lock);
-    if (d->generation.load(std::memory_order_relaxed) == generation && !d->being_closed) {
+    if (d->generation.load(std::memory_order_relaxed) == generation &&
+        d->being_closed.load(std::memory_order_relaxed) == 0) {
       d_ = d;
       direction_ = direction;
       node_.single = true;

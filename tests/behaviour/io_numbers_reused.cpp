@@ -62,6 +62,49 @@ void lives(int index) {
   }
 }
 
+// A close that lasts: its number is another file's long before it returns. A write to that one is not cut short then.
+void close_that_lingers() {
+  const Channel slow = tcp_channel();
+  const linger wait = {1, 20};
+  CHECK_SYS(setsockopt(slow.out, SOL_SOCKET, SO_LINGER, &wait, sizeof wait));
+  CHECK_SYS(fcntl(slow.out, F_SETFL, O_NONBLOCK));
+  char bytes[4096] = {};
+  size_t sent = 0;
+  for (ssize_t n; (n = write(slow.out, bytes, sizeof bytes)) > 0;) sent += static_cast<size_t>(n);
+  Call close_call([&] { return static_cast<ssize_t>(close(slow.out)); });
+  Channel next = pipe_channel();
+  while (next.out != slow.out && next.in != slow.out) {
+    next.close_both();
+    sleep_ms(1);
+    next = pipe_channel();
+  }
+  if (next.in == slow.out) {  // it is the writer's number that counts
+    const int other = dup(next.in);
+    CHECK_SYS(other);
+    CHECK_EQ(dup2(next.out, slow.out), slow.out);
+    CHECK_SYS(close(next.out));
+    next = {other, slow.out};
+  }
+  constexpr size_t kSize = 1 << 20;
+  char* stamped = new char[kSize];
+  put_stamps(stamped, kSize, 0);
+  Call writer([&] { return write(next.out, stamped, kSize); });
+  char* received = new char[kSize];
+  CHECK_EQ(read_fully(next.in, received, kSize / 2), kSize / 2);
+  writer.settle();
+  size_t drained = 0;
+  for (ssize_t n; (n = read(slow.in, bytes, sizeof bytes)) > 0;) drained += static_cast<size_t>(n);
+  CHECK_EQ(drained, sent);
+  CHECK_EQ(close_call.result(), 0);
+  CHECK_EQ(read_fully(next.in, received + kSize / 2, kSize / 2), kSize / 2);
+  check_stamps(received, kSize, 0);
+  CHECK_EQ(writer.result(), kSize);
+  delete[] stamped;
+  delete[] received;
+  next.close_both();
+  CHECK_SYS(close(slow.in));
+}
+
 // One number under which the description changes while others read from it: each byte is read by someone, once.
 void changed_over_and_over() {
   constexpr int kChanges = 40;
@@ -140,6 +183,7 @@ void ranges() {
 }  // namespace
 
 int main() {
+  close_that_lingers();
   parallel(8, lives);
   changed_over_and_over();
   ranges();
