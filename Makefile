@@ -88,8 +88,8 @@ BEHAVIOUR_LIBS := $(patsubst %,$(B)/behaviour/lib%.so,$(basename $(notdir $(BEHA
 
 # ---- commands ----
 
-.PHONY: lib launcher programs test symbols soak soak-io conformance demo bench bench-check bench-scale lint format clean help deps
-.PHONY: install uninstall deb need-deb need-lib need-test need-conformance need-demo need-bench need-bench-scale need-lint
+.PHONY: lib launcher programs test symbols soak soak-io conformance viewers demo bench bench-check bench-scale lint format clean help deps
+.PHONY: install uninstall deb need-deb need-lib need-test need-conformance need-viewers need-demo need-bench need-bench-scale need-lint
 lib: $(LIB) $(LIB)-gdb.py $(if $(CROSS),,$(LAUNCHER))
 
 launcher: $(LAUNCHER)
@@ -117,6 +117,10 @@ soak-io: $(LIB) | need-test
 
 conformance: $(LIB) | need-conformance
 	$(Q)tests/conformance --build $(B) $(CONFORMANCEFLAGS)
+
+# The timeline in viewers from npm.
+viewers: lib | need-viewers
+	$(Q)tests/viewers --build $(B)
 
 demo: $(LIB) | need-demo
 	$(Q)tests/demo --build $(B)
@@ -162,6 +166,7 @@ help:
 	@echo '  make soak               the behaviour tests in long loops; TESTFLAGS="--repeat 50 --for 600"'
 	@echo '  make soak-io            connections by the thousand for ten minutes; SOAK_CONNECTIONS="10000 1000 600"'
 	@echo '  make conformance        glibc'"'"'s own tests, natively and under goshim; CONFORMANCEFLAGS="--only REGEX --verbose"'
+	@echo '  make viewers            the timeline in the viewer of chrome://tracing and in speedscope, both from npm'
 	@echo '  make bench              natively, under goshim, in Go: one table; BENCHFLAGS="--only REGEX --svg FILE"'
 	@echo '  make bench-scale        beside 10 to 1,000,000 threads; BENCHFLAGS="--svg FILE --most 100000"'
 	@echo '  make bench-check        instructions and system calls of single operations, against bench/expected.json'
@@ -180,6 +185,8 @@ need-test: need-lib
 	$(Q)tests/need python3 $(if $(UNIT_SOURCES),libgtest-dev) $(if $(CROSS),googletest qemu-user,mandoc dpkg-dev patchelf gdb)
 need-conformance: need-lib
 	$(Q)tests/need python3 gcc g++ glibc-source xz-utils
+need-viewers: need-lib
+	$(Q)tests/need python3 npm chromium
 need-demo: need-lib
 	$(Q)tests/need python3 xz-utils pigz sysbench
 need-bench: need-lib
