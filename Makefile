@@ -37,7 +37,7 @@ MAKEFLAGS += --no-builtin-rules
 
 INCLUDES := -I. -Isrc -DGOSHIM_ARCH=$(ARCH)
 WARNINGS := -Wall -Wextra -Werror
-VERSION := 0.9.0
+VERSION := 0.10.0
 DEFINES := $(if $(DEBUG),-DGOSHIM_DEBUG) -DGOSHIM_VERSION='"$(VERSION)"'
 # No stack protector and no fortified calls: the runtime may call only what tests/rules lists.
 LIB_FLAGS := -std=c++20 -O2 -g -fPIC -fno-exceptions -fno-rtti -fvisibility=hidden -ftls-model=initial-exec \

@@ -9,10 +9,12 @@
 #include "interpose/init.h"
 #include "interpose/real.h"
 #include "trace/dump.h"
+#include "trace/page.h"
 
 using namespace goshim;
 
 static_assert(GOSHIM_MAX_MAXPROCS == kMaxProcs);
+static_assert(GOSHIM_LATENCY_BUCKETS == kLatencyBuckets);
 
 int goshim_version() { return GOSHIM_HEADER_VERSION; }
 
@@ -59,14 +61,48 @@ int goshim_stats(struct goshim_stats* out, size_t size) {
     Stats now{};
     stats(&now);
     auto number = [](long n) { return static_cast<uint64_t>(n > 0 ? n : 0); };
-    told = {number(now.gs_made), number(now.gs_live), number(now.ms),         number(now.idle_ms),
-            number(now.ps),      number(now.idle_ps), number(now.surplus_ps), number(now.runq)};
+    told.threads_made = number(now.gs_made);
+    told.threads_live = number(now.gs_live);
+    told.kernel_threads = number(now.ms);
+    told.kernel_threads_idle = number(now.idle_ms);
+    told.procs = number(now.ps);
+    told.procs_idle = number(now.idle_ps);
+    told.procs_surplus = number(now.surplus_ps);
+    told.queued = number(now.runq);
+    Totals t;
+    own_totals(&t);
+    auto counted = [&t](Counter c) { return t.counts[static_cast<size_t>(c)]; };
+    told.running = t.running;
+    told.runnable = t.runnable;
+    told.in_calls = t.in_calls;
+    told.waiting = t.waiting;
+    told.switches = t.switches;
+    told.steals = counted(Counter::steals);
+    told.handoffs = counted(Counter::handoffs);
+    told.retakes = counted(Counter::retakes);
+    told.preemptions = counted(Counter::preempts_taken);
+    told.polls = counted(Counter::polls);
+    told.poll_wakeups = counted(Counter::poll_woken);
+    told.timers = counted(Counter::timers);
+    told.calls = counted(Counter::calls);
+    told.kernel_wakeups = counted(Counter::wakes);
+    for (uint64_t n : t.latency) told.latency_timed += n;
   }
   size_t known = size < sizeof told ? size : sizeof told;
   std::memcpy(out, &told, known);
   std::memset(reinterpret_cast<char*>(out) + known, 0, size - known);
   return 0;
 }
+
+int goshim_latency(uint64_t* out, size_t n) {
+  if (!out || n == 0) return EINVAL;
+  Totals t{};
+  if (runtime_running()) own_totals(&t);
+  for (size_t i = 0; i < n; i++) out[i] = i < kLatencyBuckets ? t.latency[i] : 0;
+  return 0;
+}
+
+uint64_t goshim_latency_from(size_t bucket) { return bucket < kLatencyBuckets ? latency_from(bucket) : UINT64_MAX; }
 
 int goshim_dump(int fd) {
   long flags = sys::call(SYS_fcntl, fd, F_GETFL);

@@ -439,7 +439,7 @@ GOSHIM_EXPORT pid_t wait4(pid_t pid, int* status, int options, rusage* usage) {
   auto r =
       static_cast<pid_t>((options & WNOHANG) ? short_call(OnHandler::Restart, SYS_wait4, pid, status, options, usage)
                                              : long_call(OnHandler::Restart, SYS_wait4, pid, status, options, usage));
-  if (r > 0) signal_settle(SIGCHLD);  // the child's end has sent it
+  if (r > 0) signal_fetch();  // the child's end has sent SIGCHLD, and the child perhaps others before
   return r;
 }
 
@@ -458,7 +458,7 @@ GOSHIM_EXPORT int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
   auto r =
       static_cast<int>((options & WNOHANG) ? short_call(OnHandler::Restart, SYS_waitid, type, id, info, options, 0)
                                            : long_call(OnHandler::Restart, SYS_waitid, type, id, info, options, 0));
-  if (r == 0) signal_settle(SIGCHLD);
+  if (r == 0) signal_fetch();
   return r;
 }
 
@@ -604,6 +604,6 @@ GOSHIM_EXPORT void __syslog_chk(int priority, int flag, const char* format, ...)
 GOSHIM_EXPORT int pclose(FILE* stream) {
   Closing closing(fileno(stream));
   int status = in_region(REAL(pclose), stream);
-  if (status != -1 && on_g()) signal_settle(SIGCHLD);
+  if (status != -1 && on_g()) signal_fetch();
   return status;
 }

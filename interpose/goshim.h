@@ -22,7 +22,7 @@
 
 /* The version of this header: major * 10000 + minor * 100 + patch. A library of the same major version that is not
  * older has all that is declared here. */
-#define GOSHIM_HEADER_VERSION 900
+#define GOSHIM_HEADER_VERSION 1000
 
 #define GOSHIM_MAX_MAXPROCS 256
 
@@ -89,11 +89,36 @@ struct goshim_stats {
   uint64_t procs_idle;          /* of these, without a thread to run */
   uint64_t procs_surplus;       /* Ps above that number that have not met the scheduler since it was lowered */
   uint64_t queued;              /* threads in the global run queue; each P has one of its own too */
+  uint64_t running;             /* threads on a kernel thread */
+  uint64_t runnable;            /* threads in a run queue, the global one or a P's */
+  uint64_t in_calls;            /* threads in a call that may block in the kernel */
+  uint64_t waiting;             /* threads that wait: for a lock, for a descriptor, for a time ... */
+  /* Since goshim runs: */
+  uint64_t switches;       /* times that a kernel thread went over to another thread */
+  uint64_t steals;         /* times that a P took threads from the queue of another */
+  uint64_t handoffs;       /* times that a P was handed over because its kernel thread was about to block */
+  uint64_t retakes;        /* times that a P was taken from a kernel thread that blocked */
+  uint64_t preemptions;    /* times that a thread was made to give way to others */
+  uint64_t polls;          /* looks at the poller */
+  uint64_t poll_wakeups;   /* threads woken by what the poller had */
+  uint64_t timers;         /* timers fired */
+  uint64_t calls;          /* calls begun that may block in the kernel */
+  uint64_t kernel_wakeups; /* kernel threads woken or made, to run threads */
+  uint64_t latency_timed;  /* of those that became runnable, how many were timed until they ran */
 };
 
 /* Fills *out, of which the caller knows size bytes: sizeof *out. A later library's struct goes on behind that.
  * 0; EINVAL if out is null or size is 0. Not async-signal-safe on a native thread. */
 GOSHIM_API int goshim_stats(struct goshim_stats* out, size_t size);
+
+/* How long threads waited, once runnable, until they ran: one in 64 is timed. Bucket i counts those that waited for
+ * goshim_latency_from(i) nanoseconds or more, and less than goshim_latency_from(i + 1); the last has no upper bound. */
+#define GOSHIM_LATENCY_BUCKETS 122
+/* Fills the first n of them, since goshim runs; what is beyond the last is 0.
+ * 0; EINVAL if out is null or n is 0. Not async-signal-safe on a native thread. */
+GOSHIM_API int goshim_latency(uint64_t* out, size_t n);
+/* In nanoseconds. Of a bucket beyond the last: UINT64_MAX. */
+GOSHIM_API uint64_t goshim_latency_from(size_t bucket);
 
 /* Writes a dump of all threads to fd: their states, what they wait for, their stacks as far as they can be read;
  * returns when it is written. The others go on meanwhile or are stopped for a moment. The caller waits as in a

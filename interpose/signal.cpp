@@ -88,7 +88,7 @@ int wait_for(const sigset_t* set, siginfo_t* info, Nanos deadline) {
 // program orders its own calls.
 std::atomic<uint64_t> interrupting{0};
 
-sighandler_t install(int sig, sighandler_t handler, int flags) {
+sighandler_t install(int sig, sighandler_t handler, int flags, bool masks_itself) {
   struct sigaction action {};
   struct sigaction old {};
   if (handler == SIG_ERR || sig < 1 || sig >= NSIG) {
@@ -98,13 +98,13 @@ sighandler_t install(int sig, sighandler_t handler, int flags) {
   action.sa_handler = handler;
   action.sa_flags = flags;
   sigemptyset(&action.sa_mask);
+  if (masks_itself) sigaddset(&action.sa_mask, sig);
   return act(sig, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
 sighandler_t install_bsd(int sig, sighandler_t handler) {
   bool interrupts = sig >= 1 && sig < NSIG && (interrupting.load(std::memory_order_relaxed) & signal_bit(sig));
-  sighandler_t old = install(sig, handler, interrupts ? 0 : SA_RESTART);
-  return old;
+  return install(sig, handler, interrupts ? 0 : SA_RESTART, true);
 }
 
 constexpr int kOneShot = static_cast<int>(SA_RESETHAND | SA_NODEFER);
@@ -231,10 +231,10 @@ GOSHIM_EXPORT sighandler_t signal(int sig, sighandler_t handler) noexcept { retu
 GOSHIM_EXPORT sighandler_t bsd_signal(int sig, sighandler_t handler) { return install_bsd(sig, handler); }
 GOSHIM_EXPORT sighandler_t ssignal(int sig, sighandler_t handler) noexcept { return install_bsd(sig, handler); }
 GOSHIM_EXPORT sighandler_t sysv_signal(int sig, sighandler_t handler) noexcept {
-  return install(sig, handler, kOneShot);
+  return install(sig, handler, kOneShot, false);
 }
 GOSHIM_EXPORT sighandler_t __sysv_signal(int sig, sighandler_t handler) noexcept {
-  return install(sig, handler, kOneShot);
+  return install(sig, handler, kOneShot, false);
 }
 
 GOSHIM_EXPORT int siginterrupt(int sig, int on) noexcept {
@@ -261,12 +261,12 @@ GOSHIM_EXPORT sighandler_t sigset(int sig, sighandler_t handler) noexcept {
     if (sigismember(&before, sig)) return SIG_HOLD;
     return act(sig, nullptr, &old) == 0 ? old.sa_handler : SIG_ERR;
   }
-  sighandler_t was = install(sig, handler, 0);
+  sighandler_t was = install(sig, handler, 0, false);
   if (was == SIG_ERR || change_mask_anywhere(SIG_UNBLOCK, &one, &before) != 0) return SIG_ERR;
   return sigismember(&before, sig) ? SIG_HOLD : was;
 }
 
-GOSHIM_EXPORT int sigignore(int sig) noexcept { return install(sig, SIG_IGN, 0) == SIG_ERR ? -1 : 0; }
+GOSHIM_EXPORT int sigignore(int sig) noexcept { return install(sig, SIG_IGN, 0, false) == SIG_ERR ? -1 : 0; }
 
 // ---- masks ----
 
@@ -407,7 +407,7 @@ GOSHIM_EXPORT int kill(pid_t pid, int sig) noexcept {
   if (!on_g() || sig == 0) return REAL(kill)(pid, sig);
   if (pid == sys::getpid()) return static_cast<int>(answer(signal_send_process(signal_info(sig, SI_USER))));
   int r = REAL(kill)(pid, sig);
-  if (r == 0 && pid <= 0) signal_settle(sig);  // to a group, which may be the caller's
+  if (r == 0 && pid <= 0) signal_fetch();  // to a group, which may be the caller's
   return r;
 }
 
@@ -415,7 +415,7 @@ GOSHIM_EXPORT int killpg(pid_t group, int sig) noexcept { return group < 0 ? fai
 
 GOSHIM_EXPORT int pidfd_send_signal(int pidfd, int sig, siginfo_t* info, unsigned flags) noexcept {
   int r = REAL(pidfd_send_signal)(pidfd, sig, info, flags);
-  if (r == 0 && on_g()) signal_settle(sig);  // it may be the caller's process
+  if (r == 0 && on_g()) signal_fetch();  // it may be the caller's process
   return r;
 }
 
@@ -511,16 +511,15 @@ GOSHIM_EXPORT int timer_settime(timer_t timer, int flags, const itimerspec* valu
 }
 
 // The interval timers of the process, by `which`: may a signal be on its way when one is set anew? Relaxed: what is to
-// be ordered is done by signal_settle().
+// be ordered is done by signal_fetch().
 namespace {
 
 enum Armed : uint8_t { kUnarmed, kOnce, kRepeats };
 std::atomic<Armed> armed[3];
-constexpr int kTimerSignal[3] = {SIGALRM, SIGVTALRM, SIGPROF};
 
 void timer_set(unsigned which, Armed now, bool ran) {
   Armed before = armed[which].exchange(now, std::memory_order_relaxed);
-  if (on_g() && (before == kRepeats || (before == kOnce && !ran))) signal_settle(kTimerSignal[which]);
+  if (on_g() && (before == kRepeats || (before == kOnce && !ran))) signal_fetch();
 }
 
 }  // namespace
@@ -602,7 +601,7 @@ bool goshim::signal_syscall(long nr, const long args[6], long* result) {
     case SYS_kill: r = kill(static_cast<pid_t>(args[0]), static_cast<int>(args[1])); break;
     case SYS_pidfd_send_signal:
       *result = sys::call(nr, args[0], args[1], args[2], args[3]);
-      if (*result == 0) signal_settle(static_cast<int>(args[1]));
+      if (*result == 0) signal_fetch();
       return true;
     case SYS_rt_tgsigqueueinfo: {
       G* g = args[0] == sys::getpid() ? signal_g_of_tid(static_cast<int>(args[1])) : nullptr;

@@ -76,15 +76,38 @@ Address lock_of(const Thread& t) {
   Address key = address(t.g->park_key.load());
   switch (t.g->wait_reason) {
     case WaitReason::Mutex:
-    case WaitReason::RwLock: return key;
+    case WaitReason::RwLock:
+    case WaitReason::Once: return key;
     case WaitReason::Cond: return key != t.first_key ? key : 0;
     default: return 0;
   }
 }
 
+const char* kind_of_lock(const Thread& t) {
+  switch (t.g->wait_reason) {
+    case WaitReason::RwLock: return "rwlock";
+    case WaitReason::Once: return "once";
+    default: return "mutex";
+  }
+}
+
+// A name may hold what a terminal obeys.
+std::string visible(std::string text) {
+  for (char& c : text) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return text;
+}
+
 class Dump {
  public:
-  Dump(Snapshot* snapshot, Stacks* stacks, bool runtime) : s_(*snapshot), stacks_(*stacks), runtime_(runtime) {}
+  Dump(Snapshot* snapshot, Stacks* stacks, bool runtime) : s_(*snapshot), stacks_(*stacks), runtime_(runtime) {
+    only_ours_ = s_.kernel_threads.size() <= static_cast<size_t>(s_.ms + s_.helpers);
+    for (const auto& t : s_.threads) {
+      GStatus status = t->g->status.load();
+      quiet_ &= status == GStatus::Waiting || status == GStatus::Syscall;
+    }
+  }
   void print();
 
  private:
@@ -103,11 +126,15 @@ class Dump {
   std::string waiting(const Thread& t);
   std::string object(Address at);
   std::string holder(Address lock);
+  const Thread* holding(Address lock) const;
+  bool since_before(const Lock& lock) const;
   const Thread* blocker(const Thread& t) const;
   const Thread* find(uint64_t id) const;
   Snapshot& s_;
   Stacks& stacks_;
   bool runtime_;
+  bool only_ours_;     // no kernel thread is of the program's own making
+  bool quiet_ = true;  // no thread runs or could run: nobody is in the middle of taking a lock
 };
 
 const Thread* Dump::find(uint64_t id) const {
@@ -116,14 +143,20 @@ const Thread* Dump::find(uint64_t id) const {
   return at != s_.threads.end() && (*at)->g->id == id ? at->get() : nullptr;
 }
 
+// Before the first thread is made nobody notes who takes a lock: it can only have been G 1.
+bool Dump::since_before(const Lock& lock) const { return lock.nameless && quiet_ && only_ours_ && find(1); }
+
+const Thread* Dump::holding(Address lock) const {
+  auto found = s_.locks.find(lock);
+  if (found == s_.locks.end()) return nullptr;
+  if (since_before(found->second)) return find(1);
+  auto g = found->second.owner != 0 ? s_.g_of_tid.find(found->second.owner) : s_.g_of_tid.end();
+  return g != s_.g_of_tid.end() ? find(g->second) : nullptr;
+}
+
 // Whom t waits for, where that is known: the holder of a lock, a thread that it joins.
 const Thread* Dump::blocker(const Thread& t) const {
-  if (Address lock = lock_of(t)) {
-    auto found = s_.locks.find(lock);
-    if (found == s_.locks.end()) return nullptr;
-    auto g = s_.g_of_tid.find(found->second.owner);
-    return g != s_.g_of_tid.end() ? find(g->second) : nullptr;
-  }
+  if (Address lock = lock_of(t)) return holding(lock);
   if (t.g->status.load() == GStatus::Waiting && t.g->wait_reason == WaitReason::Join) {
     auto g = s_.g_at.find(address(t.g->joining.load()));
     return g != s_.g_at.end() ? find(g->second) : nullptr;
@@ -137,10 +170,13 @@ std::string Dump::object(Address at) {
 }
 
 std::string Dump::holder(Address lock) {
-  int owner = s_.locks[lock].owner;
+  const Lock& l = s_.locks[lock];
+  if (const Thread* t = holding(lock))
+    return "held by " + g_name(t->g->id) + (l.owner == 0 ? ", since before the first thread was made" : "");
+  if (l.readers != 0)
+    return "held by " + std::to_string(l.readers) + " reader" + (l.readers == 1 ? "" : "s") + ", which are not noted";
+  int owner = l.owner;
   if (owner == 0) return {};
-  auto g = s_.g_of_tid.find(owner);
-  if (g != s_.g_of_tid.end()) return "held by " + g_name(g->second);
   if (owner >= goshim::kNotRecoverable) return "not recoverable";
   return "held by thread " + std::to_string(owner) + ", which has ended or is none of goshim's";
 }
@@ -210,6 +246,7 @@ void Dump::header() {
   if (n > 0) {
     program.assign(path, static_cast<size_t>(n));
     if (size_t slash = program.rfind('/'); slash != std::string::npos) program.erase(0, slash + 1);
+    program = visible(program);
   }
   time_t when = time(nullptr);
   char date[64];
@@ -238,7 +275,7 @@ void Dump::cycles() {
       Address lock = lock_of(*t);
       text += t == first ? " waits for " : ", which waits for ";
       if (lock) {
-        text += (t->g->wait_reason == WaitReason::RwLock ? "rwlock " : "mutex ") + object(lock) + ", held by ";
+        text += std::string(kind_of_lock(*t)) + " " + object(lock) + ", held by ";
       } else {
         text += "the end of ";
       }
@@ -254,20 +291,19 @@ void Dump::locks() {
   for (const auto& t : s_.threads) {
     Address lock = lock_of(*t);
     if (!lock) continue;
-    waiters[lock].first = t->g->wait_reason == WaitReason::RwLock ? "rwlock" : "mutex";
+    waiters[lock].first = kind_of_lock(*t);
     waiters[lock].second.push_back(t->g->id);
   }
   for (const auto& [lock, who] : waiters) {
     std::string held = holder(lock);
     size_t n = who.second.size();
     printf("%s %s: %s; %zu G%s for it: %s\n", who.first, object(lock).c_str(),
-           held.empty() ? "holder unknown (locked before the first thread was made?)" : held.c_str(), n,
-           n == 1 ? " waits" : "s wait", ranges(who.second).c_str());
+           held.empty() ? "holder unknown" : held.c_str(), n, n == 1 ? " waits" : "s wait", ranges(who.second).c_str());
   }
 }
 
 void Dump::asleep() {
-  if (s_.threads.empty() || s_.kernel_threads.size() > static_cast<size_t>(s_.ms + s_.helpers)) return;
+  if (s_.threads.empty() || !only_ours_) return;
   for (const auto& t : s_.threads) {
     WaitReason reason = t->g->wait_reason;
     if (t->g->status.load() != GStatus::Waiting || t->timed || reason == WaitReason::Io || reason == WaitReason::Signal)
@@ -294,7 +330,7 @@ void Dump::frames(const std::vector<Address>& pcs) {
 void Dump::group(const Group& group) {
   const Thread& t = *group.members.front();
   const goshim::G& g = *t.g;
-  std::string name(g.name, strnlen(g.name, sizeof g.name));
+  std::string name = visible(std::string(g.name, strnlen(g.name, sizeof g.name)));
   printf("\n%s%s [%s]:\n", g_name(g.id).c_str(), name.empty() ? "" : (" \"" + name + "\"").c_str(), state(t).c_str());
   frames(group.frames);
   if (g.start) printf("  entry: %s\n", stacks_.place(reinterpret_cast<Address>(g.start)).back().c_str());
@@ -360,7 +396,11 @@ int run(int argc, char** argv) {
   Stacks stacks;
   std::string error = stacks.open(static_cast<pid_t>(pid));
   Address debug = error.empty() ? stacks.library_symbol("goshim_debug") : 0;
-  if (error.empty() && !debug) error = "process " + std::to_string(pid) + " does not run under this goshim";
+  if (error.empty() && !debug) {
+    error = "process " + std::to_string(pid) +
+            (stacks.has_library() ? ": the file of its libgoshim cannot be read, or has been replaced since"
+                                  : " does not run under goshim");
+  }
   Snapshot snapshot;
   if (error.empty()) error = take_snapshot(static_cast<pid_t>(pid), debug, limit, &snapshot);
   if (!error.empty()) {

@@ -345,6 +345,7 @@ class Copying {
   void find_flow(Thread* t);
   void keep_stack(const G& g, Address sp);
   void take_wait(Thread* t);
+  void take_onces(const Thread& t);
   int m_id(Address m);
   Snapshot* out_;
   Memory& memory_;
@@ -436,10 +437,30 @@ void Copying::take_wait(Thread* t) {
   if (g.wait_reason == WaitReason::Io && !memory_.read(key, &t->io)) t->first_key = 0;
   if (g.wait_reason == WaitReason::Mutex || (g.wait_reason == WaitReason::Cond && key != t->first_key)) {
     Copy<goshim::Mutex> mutex;
-    if (memory_.read(key, &mutex)) out_->locks[key] = {mutex->owner.load()};
+    if (memory_.read(key, &mutex)) {
+      int owner = mutex->owner.load();
+      out_->locks[key] = {owner, 0, owner == 0 && (mutex->word.load() & goshim::kLocked) != 0};
+    }
   } else if (g.wait_reason == WaitReason::RwLock) {
     Copy<goshim::RwLock> lock;
-    if (memory_.read(key, &lock)) out_->locks[key] = {lock->writer.load()};
+    uint32_t word = 0;
+    if (memory_.read(key, &lock)) word = lock->word.load();
+    if (word & goshim::RwLock::kWriter) out_->locks[key] = {lock->writer.load()};
+    else out_->locks[key] = {0, word / goshim::RwLock::kReader};
+  } else if (g.wait_reason == WaitReason::Once) {
+    out_->locks[key];  // see take_onces()
+  }
+}
+
+// Who runs the routines that others wait for.
+void Copying::take_onces(const Thread& t) {
+  Address at = 0;
+  if (!memory_.read(address(t.g->tp) + static_cast<Address>(out_->map.once_frames), &at, sizeof at)) return;
+  Copy<goshim::OnceFrame> frame;
+  for (int depth = 0; at && depth < 100 && memory_.read(at, &frame); depth++) {
+    auto lock = out_->locks.find(address(frame->once));
+    if (lock != out_->locks.end()) lock->second.owner = t.tid;
+    at = address(frame->outer);
   }
 }
 
@@ -481,6 +502,12 @@ std::string Copying::run() {
       continue;
     }
     find_flow(t.get());
+  }
+  bool onces = std::any_of(s.threads.begin(), s.threads.end(), [](const auto& t) {
+    return t->g->status.load() == GStatus::Waiting && t->g->wait_reason == WaitReason::Once;
+  });
+  for (auto& t : s.threads) {
+    if (onces) take_onces(*t);
   }
   return {};
 }

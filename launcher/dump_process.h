@@ -92,8 +92,10 @@ struct Thread {  // a living G
   int locked_m = -1;      // of the one it is locked to
 };
 
-struct Lock {     // a mutex, or a rwlock, that Gs wait for
-  int owner = 0;  // thread id of who holds it, 0: nobody or unknown
+struct Lock {             // a mutex, rwlock or once that Gs wait for
+  int owner = 0;          // thread id of who holds it, 0: nobody or unknown
+  uint32_t readers = 0;   // that hold a rwlock
+  bool nameless = false;  // a mutex that is held, and does not say by whom
 };
 
 struct Snapshot {

@@ -5,9 +5,14 @@
 #include <cxxabi.h>
 #include <dwarf.h>
 #include <elfutils/libdw.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <memory>
 
 namespace launcher {
@@ -66,6 +71,13 @@ std::string at(const std::string& file, long line) { return " at " + file + ":" 
 
 struct Callbacks {
   static Stacks* stacks(void* arg) { return static_cast<Stacks*>(arg); }
+  static Stacks* opening;
+  static int find_elf(Dwfl_Module* module, void** user, const char* name, Dwarf_Addr base, char** file, Elf** elf) {
+    int fd = opening->open_file(base, name);
+    if (fd < 0) return dwfl_linux_proc_find_elf(module, user, name, base, file, elf);  // the vDSO
+    *file = strdup(name);
+    return fd;
+  }
   static pid_t next_thread(Dwfl*, void* arg, void** thread) {
     if (*thread) return 0;
     *thread = arg;
@@ -88,6 +100,8 @@ struct Callbacks {
   }
 };
 
+Stacks* Callbacks::opening;
+
 Stacks::~Stacks() {
   if (dwfl_) dwfl_end(dwfl_);
 }
@@ -95,11 +109,19 @@ Stacks::~Stacks() {
 std::string Stacks::open(pid_t pid) {
   static char* no_path = nullptr;
   static const Dwfl_Callbacks kFiles = {
-      .find_elf = dwfl_linux_proc_find_elf,
+      .find_elf = Callbacks::find_elf,
       .find_debuginfo = dwfl_standard_find_debuginfo,
       .section_address = nullptr,
       .debuginfo_path = &no_path,
   };
+  pid_ = pid;
+  Callbacks::opening = this;
+  std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
+  for (std::string line; std::getline(maps, line);) {
+    Mapped m{};
+    if (sscanf(line.c_str(), "%lx-%lx %*s %*x %*x:%*x %lu", &m.start, &m.end, &m.inode) != 3) continue;
+    if (m.inode != 0) mapped_[m.start] = m;
+  }
   dwfl_ = dwfl_begin(&kFiles);
   if (!dwfl_) return dwfl_errmsg(-1);
   int error = dwfl_linux_proc_report(dwfl_, pid);
@@ -115,6 +137,25 @@ std::string Stacks::open(pid_t pid) {
       },
       this, 0);
   return {};
+}
+
+// The file that is mapped there, whatever its path names by now and in this namespace of mounts: an open descriptor, or
+// -1.
+int Stacks::open_file(Address start, const char* name) {
+  auto at = mapped_.find(start);
+  if (at == mapped_.end()) return -1;
+  const Mapped& m = at->second;
+  std::string process = "/proc/" + std::to_string(pid_);
+  char range[64];
+  snprintf(range, sizeof range, "/map_files/%lx-%lx", m.start, m.end);
+  for (const std::string& path : {process + range, process + "/root" + name, process + "/exe", std::string(name)}) {
+    int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    struct stat st {};
+    if (fstat(fd, &st) == 0 && st.st_ino == m.inode && S_ISREG(st.st_mode)) return fd;
+    ::close(fd);
+  }
+  return -1;
 }
 
 Address Stacks::library_symbol(const char* name) {

@@ -22,6 +22,8 @@ class Stacks {
   Stacks& operator=(const Stacks&) = delete;
   // Learns which files process pid has mapped. Empty on success, else why not.
   std::string open(pid_t pid);
+  // Whether a file named like goshim's library is mapped. If it is, and has no symbols, it could not be read.
+  bool has_library() const { return library_ != nullptr; }
   // The address of the library's symbol in the process, 0 if the library is not there.
   Address library_symbol(const char* name);
   // Return addresses, innermost first, each less one so that it lies in the call, but for the first.
@@ -37,6 +39,13 @@ class Stacks {
  private:
   friend struct Callbacks;
   Place find(Address pc);
+  int open_file(Address start, const char* name);
+  struct Mapped {
+    Address start, end;
+    uint64_t inode;  // the device's number in maps is not that of stat(2) on every file system
+  };
+  pid_t pid_ = 0;
+  std::map<Address, Mapped> mapped_;  // by start
   Dwfl* dwfl_ = nullptr;
   Dwfl_Module* library_ = nullptr;
   bool attached_ = false;

@@ -21,13 +21,11 @@ constexpr uint32_t kGeneration = 4;
 
 uint32_t generation;  // written in the child of a fork only, when it has one thread
 
-// The onces that the thread is running, innermost first; unwinding passes their frames in this order.
-struct Frame {
-  Once* once;
-  Frame* outer;
+// Unwinding passes the frames in the list's order.
+struct Frame : OnceFrame {
   _pthread_cleanup_buffer in_list;
 };
-__thread Frame* innermost;
+__thread OnceFrame* innermost;
 
 void finish(Once* once, uint32_t state) {
   once->word.store(state, std::memory_order_release);
@@ -64,7 +62,7 @@ bool still_running(void* ctx) {
 extern "C" __attribute__((visibility("hidden"), used)) _Unwind_Reason_Code goshim_once_unwound(
     int, _Unwind_Action actions, _Unwind_Exception_Class, _Unwind_Exception*, _Unwind_Context*) {
   if (actions & _UA_CLEANUP_PHASE) {
-    Frame* frame = innermost;
+    auto* frame = static_cast<Frame*>(innermost);
     unlist(frame);
     abandon(frame);
   }
@@ -76,7 +74,7 @@ namespace {
 // 0x1b: the personality's address as a 4-byte offset.
 GOSHIM_NOINLINE void run(Once* once, void (*routine)()) {
   asm volatile(".cfi_personality 0x1b, goshim_once_unwound");
-  Frame frame{once, innermost, {}};
+  Frame frame{{once, innermost}, {}};
   innermost = &frame;
   enlist(&frame);
   routine();
@@ -111,6 +109,8 @@ void once_slow(Once* once, void (*routine)()) {
   run(once, routine);
   finish(once, kDone);
 }
+
+ptrdiff_t once_frames_at() { return reinterpret_cast<char*>(&innermost) - static_cast<char*>(arch::thread_pointer()); }
 
 void once_after_fork_child() { generation += kGeneration; }
 

@@ -10,6 +10,14 @@ struct Once {
   std::atomic<uint32_t> word;
 };
 
+// The onces whose routines a thread is running, innermost first; on its stack.
+struct OnceFrame {
+  Once* once;
+  OnceFrame* outer;
+};
+// Where the thread's innermost lies, from its thread pointer.
+ptrdiff_t once_frames_at();
+
 void once_slow(Once* once, void (*routine)());
 
 // Runs routine once; others wait. If it is left by an exception or by cancellation, the next caller runs it.

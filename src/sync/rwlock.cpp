@@ -10,10 +10,10 @@
 namespace goshim {
 namespace {
 
-constexpr uint32_t kWriter = 1;
+constexpr uint32_t kWriter = RwLock::kWriter;
 constexpr uint32_t kReaders = 2;
 constexpr uint32_t kWriters = 4;
-constexpr uint32_t kReader = 8;
+constexpr uint32_t kReader = RwLock::kReader;
 constexpr uint32_t kTooMany = 1U << 31;  // glibc refuses as many readers too
 
 enum Gift : uint32_t { kRetry, kHanded };

@@ -21,6 +21,8 @@
 namespace goshim {
 
 struct RwLock {
+  static constexpr uint32_t kWriter = 1;
+  static constexpr uint32_t kReader = 8;
   // Acquire by who gets the lock, release by who gives it up; acq_rel by the last reader, which hands on what the
   // others released. kReaders and kWriters are set by relaxed RMWs under the bucket's lock: they say something of the
   // queue only.

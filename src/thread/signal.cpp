@@ -1,7 +1,8 @@
 // Signals (see signal.h).
 //
-// Where signals come from. Ms block what is asynchronous; a kernel thread of its own, the receiver, blocks it too and
-// takes what is for the process with rt_sigtimedwait: all signals, apart from those that are ignored and that no G has
+// Where signals come from. Ms block what is asynchronous; a kernel thread of its own, the receiver, blocks it too. It
+// waits until the kernel has something for the process, by a signalfd which nobody reads, and takes it with
+// rt_sigtimedwait, as does any G that wants to be sure of what was sent before (S7): all signals, apart from those that are ignored and that no G has
 // ever blocked, from those that stop the process, and from those that every G blocks and a signalfd reads. What is
 // ignored it leaves open for the kernel to discard. So it does with what stops, while some G leaves that open: only the
 // kernel can stop all threads, and knows whether SIGCONT came before or after. What it neither takes nor leaves open
@@ -25,16 +26,22 @@
 //       and to signals that stop, once a G has blocked one: then each of them that begins or ends looks what that
 //       changes, and who is the first to make them matter issues a membarrier before it counts. A G that blocks
 //       something joins both counts under mask_lock: else it would for a moment seem to block nothing.
+//   S7  Signals for the process are taken from the kernel, and sent by the process itself, under fetch_lock, which is
+//       kept until the signal is on its list: so nobody overtakes another, and who has the lock and finds nothing in
+//       the kernel knows that all is on the lists.
 //   S6  What every G blocks and a signalfd reads is on no list. Who puts a signal on one looks at `take` afterwards;
 //       who changes `take` looks at the lists afterwards; either hands it to the kernel.
 //
 // Everything that handlers of the kernel touch is lock-free: items and states come from SafePools, a G's incoming list
-// takes pushes from anywhere. Locks: mask_lock, then shared_lock; none is held while kicking.
+// takes pushes from anywhere. Locks: fetch_lock, then mask_lock, then shared_lock; only the first is held while kicking.
 #include "thread/signal.h"
 
 #include <errno.h>
+#include <linux/close_range.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <ucontext.h>
 
 #include <cstring>
@@ -53,6 +60,9 @@
 #include "trace/dump.h"
 
 namespace goshim {
+
+static int send_to(G* g, const siginfo_t& info);
+
 namespace {
 
 constexpr int kSignals = 64;
@@ -324,9 +334,15 @@ void recount(State* state, uint64_t mask, bool arrives, bool gone) {
 
 // ---- lists ----
 
+Lock fetch_lock;  // S7
 Lock shared_lock;
-Item* shared_list;                      // shared_lock: for the process, first first
-std::atomic<uint64_t> shared_bits{0};   // signals on it; written under shared_lock; seq_cst: S3
+// For the process, by signal, first first; shared_lock. There may be very many.
+struct Queue {
+  Item* first;
+  Item* last;
+};
+Queue shared[kSignals + 1];
+std::atomic<uint64_t> shared_bits{0};   // signals in them; written under shared_lock; seq_cst: S3
 std::atomic<Item*> forwarded{nullptr};  // taken by handlers on an M, for the receiver to put on the list
 std::atomic<uint64_t> sent_to_gs{0};    // signals that some G has been sent, ever; seq_cst: S6
 std::atomic<G*> last_chosen{nullptr};   // relaxed: a guess, and structures of Gs stay
@@ -388,10 +404,11 @@ void collect(State* state) {
   state->directed.fetch_or(came, std::memory_order_seq_cst);
 }
 
-// The pending signal of `set` that comes first: faults sent by hand, then by number.
+// Of what is pending that comes first: faults sent by hand, then by number.
+int rank(int sig) { return signal_bit(sig) & kFaults ? sig - kSignals : sig; }
+
 Item* take_from(Item** list, uint64_t set) {
   Item** best = nullptr;
-  auto rank = [](int sig) { return signal_bit(sig) & kFaults ? sig - kSignals : sig; };
   for (Item** at = list; *at; at = &(*at)->next) {
     int sig = (*at)->info.si_signo;
     if (!(set & signal_bit(sig))) continue;
@@ -433,8 +450,13 @@ Item* take_directed(State* state, uint64_t set) {
 Item* take_shared(uint64_t set) {
   if (!(shared_bits.load(std::memory_order_seq_cst) & set)) return nullptr;
   LockGuard guard(shared_lock);
-  Item* item = take_from(&shared_list, set);
-  shared_bits.store(signals_on(shared_list), std::memory_order_seq_cst);
+  uint64_t bits = shared_bits.load(std::memory_order_relaxed);
+  uint64_t wanted = bits & set;
+  if (wanted == 0) return nullptr;
+  int sig = __builtin_ctzll(wanted & kFaults ? wanted & kFaults : wanted) + 1;
+  Item* item = shared[sig].first;
+  shared[sig].first = item->next;
+  if (!item->next) shared_bits.store(bits & ~signal_bit(sig), std::memory_order_seq_cst);
   return item;
 }
 
@@ -464,7 +486,7 @@ bool add_overrun(Item* list, const siginfo_t& info) {
 bool overruns(const siginfo_t& info) {
   if (!(shared_bits.load(std::memory_order_seq_cst) & signal_bit(info.si_signo))) return false;
   LockGuard guard(shared_lock);
-  return add_overrun(shared_list, info);
+  return add_overrun(shared[info.si_signo].first, info);
 }
 bool overruns(const siginfo_t& info, State* state) {
   if (!state || !any_directed(state)) return false;
@@ -580,7 +602,10 @@ void put_shared(Item* item) {
     uint64_t bits = shared_bits.load(std::memory_order_relaxed);
     twice = (bits & bit & kStandard) != 0 && item->info.si_code != SI_TIMER;
     if (!twice) {
-      append(&shared_list, item);
+      Queue& queue = shared[item->info.si_signo];
+      item->next = nullptr;
+      (bits & bit ? queue.last->next : queue.first) = item;
+      queue.last = item;
       shared_bits.store(bits | bit, std::memory_order_seq_cst);
     }
   }
@@ -668,7 +693,7 @@ void received(siginfo_t info) {
   if (signal_bit(info.si_signo) & kStopping) sys::call(SYS_rt_sigtimedwait, &on, &info, &none, sizeof on);
   G* target = nullptr;
   if (timer_target_of(info, main_g, &target)) {
-    if (target && !overruns(info, state_if_any(target))) signal_send(target, info);
+    if (target && !overruns(info, state_if_any(target))) send_to(target, info);
   } else if (info.si_code == SI_TIMER && overruns(info)) {
     // counted
   } else if (Item* item = new_item(info)) {
@@ -676,18 +701,57 @@ void received(siginfo_t info) {
   }
 }
 
+// S7, with fetch_lock held: what the kernel has of `set` for the process, in order. On a kernel thread that blocks it.
+void fetch_locked(uint64_t set) {
+  set &= take.load(std::memory_order_seq_cst);
+  if (set == 0 || holders.load(std::memory_order_seq_cst) != 0) return;
+  siginfo_t info;
+  timespec none{};
+  while (sys::call(SYS_rt_sigtimedwait, &set, &info, &none, sizeof set) > 0) received(info);
+}
+
+// Preemption off.
+void fetch(uint64_t set) {
+  LockGuard guard(fetch_lock);
+  fetch_locked(set);
+}
+
+// Waits until the kernel has one of `set` for the process or the receiver. *news: a signalfd in the receiver's own table
+// of descriptors, -1 where there cannot be one: then what comes is taken at once, and may be overtaken.
+void await_news(int* news, uint64_t set) {
+  uint64_t kick = signal_bit(kKick);
+  siginfo_t info;
+  if (*news >= 0) {
+    pollfd wanted{*news, POLLIN, 0};
+    timespec none{};
+    if (sys::call(SYS_ppoll, &wanted, 1, nullptr, nullptr, 0) < 0) return;
+    while (sys::call(SYS_rt_sigtimedwait, &kick, &info, &none, sizeof kick) > 0) {
+    }
+    fetch(~UINT64_C(0));
+    return;
+  }
+  long sig = sys::call(SYS_rt_sigtimedwait, &set, &info, nullptr, sizeof set);
+  if (sig <= 0 || sig == kKick) return;
+  LockGuard guard(fetch_lock);
+  received(info);
+}
+
 void receiver_main(void*) {
   getg()->m.load(std::memory_order_relaxed)->urgent = true;  // signals do not wait for others' slices to end
+  bool own_files = sys::call(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE) == 0;
+  int news = -1;
   for (;;) {
     uint32_t made = sets_made.load(std::memory_order_seq_cst);
     uint64_t set = take.load(std::memory_order_seq_cst) | signal_bit(kKick);
     // 33 is libc's set*id(), which waits for every kernel thread (tcb/setxid.cpp).
     uint64_t mask = ~(kernels.load(std::memory_order_seq_cst) | signal_bit(33));
     sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
+    if (own_files) news = static_cast<int>(sys::call(SYS_signalfd4, news, &set, sizeof set, SFD_CLOEXEC));
     sets_known.store(made, std::memory_order_release);
     sys::futex_wake(&sets_known, INT32_MAX);
     for (Item* item = take_all(&forwarded); item;) {
       Item* next = item->next;
+      LockGuard guard(fetch_lock);
       dispatch(item);
       item = next;
     }
@@ -698,17 +762,13 @@ void receiver_main(void*) {
       sys::futex_wait(&hold_changes, changes);
       continue;
     }
-    siginfo_t info;
     uint32_t asked = settle_asked.load(std::memory_order_seq_cst);
     if (asked != settle_done.load(std::memory_order_relaxed)) {
-      uint64_t others = set & ~signal_bit(kKick);  // a further kick may be a further question
-      timespec none{};
-      while (sys::call(SYS_rt_sigtimedwait, &others, &info, &none, sizeof others) > 0) received(info);
+      fetch(~UINT64_C(0));
       settle_done.store(asked, std::memory_order_release);
       sys::futex_wake(&settle_done, INT32_MAX);
     }
-    long sig = sys::call(SYS_rt_sigtimedwait, &set, &info, nullptr, sizeof set);
-    if (sig > 0 && sig != kKick) received(info);
+    await_news(&news, set);
   }
 }
 
@@ -733,11 +793,15 @@ void on_signal(int sig, void* raw, void* uc) {
     run_on_foreign(sig, info, uc);
     return;
   }
-  // abort() inside a function of libc that must not be interrupted (set*id() that has worked for some threads only)
-  // does not wait.
-  if (GOSHIM_UNLIKELY(sig == SIGABRT && info->si_code == SI_TKILL && goshim_tls.nopreempt != 0)) {
-    run_on_foreign(sig, info, uc);
-    return;
+  // libc's abort(), perhaps by assert(): the program's own calls that send signals do not come by the kernel. It has
+  // unblocked the signal, but for the kernel thread only. Inside a function of libc that must not be interrupted
+  // (set*id() that has worked for some threads only) it does not wait.
+  if (GOSHIM_UNLIKELY(sig == SIGABRT && info->si_code == SI_TKILL && info->si_pid == sched.pid)) {
+    if (goshim_tls.nopreempt != 0) {
+      run_on_foreign(sig, info, uc);
+      return;
+    }
+    g->sigmask.fetch_and(~signal_bit(SIGABRT), std::memory_order_seq_cst);
   }
   auto* item = static_cast<Item*>(items.take());
   if (!item) return;
@@ -952,16 +1016,18 @@ GOSHIM_NOINLINE void run_handler(G* g, State* state, const Action& a, const sigi
 
 // What the action of a signal is now; takes SA_RESETHAND into account.
 Action take_action(int sig) {
+  auto resets = [](const Action& a) { return is_function(a.handler) && (a.flags & SA_RESETHAND); };
   Action a = read_action(sig);
-  if (is_function(a.handler) && (a.flags & SA_RESETHAND)) {
-    {
-      LockGuard guard(action_lock);
-      Action reset{as_pointer(SIG_DFL), a.flags, a.mask};
-      write_action(sig, reset);
-      tell_kernel(sig, reset);
-    }
-    update_receiver();
+  if (!resets(a)) return a;
+  {
+    LockGuard guard(action_lock);
+    a = read_action(sig);  // another G may have had it
+    if (!resets(a)) return a;
+    Action reset{as_pointer(SIG_DFL), a.flags, a.mask};
+    write_action(sig, reset);
+    tell_kernel(sig, reset);
   }
+  update_receiver();
   return a;
 }
 
@@ -1097,7 +1163,8 @@ void signal_after_fork_child(G* survivor) {
   stops_blocked.store(false, std::memory_order_relaxed);
   take.store(0, std::memory_order_relaxed);
   kernels.store(0, std::memory_order_relaxed);
-  shared_list = nullptr;  // a child has no pending signals
+  fetch_lock.reset();
+  std::memset(shared, 0, sizeof shared);  // a child has no pending signals
   shared_bits.store(0, std::memory_order_relaxed);
   forwarded.store(nullptr, std::memory_order_relaxed);
   holders.store(0, std::memory_order_relaxed);
@@ -1194,6 +1261,7 @@ uint64_t signal_set_mask(uint64_t mask) {
   uint64_t old = g->sigmask.load(std::memory_order_relaxed);
   set_own_mask(g, mask);
   settle_mask(g);
+  if (old & ~mask) fetch(old & ~mask);  // of what is pending one is delivered before the call returns (POSIX)
   return old;
 }
 
@@ -1207,6 +1275,7 @@ uint64_t signal_lend_mask(uint64_t mask) {
   state->lent_from = old;
   set_own_mask(g, mask);
   settle_mask(g);
+  if (old & ~mask) fetch(old & ~mask);
   return old;
 }
 
@@ -1238,15 +1307,14 @@ static bool for_descriptor(const G* g, int sig) {
          !(take.load(std::memory_order_seq_cst) & bit);
 }
 
-int signal_send(G* g, const siginfo_t& info) {
+// fetch_lock is held, if the signal is one that stops or lets go on. Preemption off.
+static int send_to(G* g, const siginfo_t& info) {
   int sig = info.si_signo;
-  if (sig == 0) return 0;
-  if (!valid(sig)) return EINVAL;
-  NoPreempt guard;
-  if (g->life.load(std::memory_order_acquire) & kExited) return 0;
   uint64_t bit = signal_bit(sig);
-  if (bit & kUnblockable) return static_cast<int>(-sys::call(SYS_kill, sched.pid, sig));
-  if ((ignored.load(std::memory_order_seq_cst) & bit) && (open_in(g) & bit)) return 0;
+  if (g->life.load(std::memory_order_acquire) & kExited) return 0;
+  drop_opposite(bit);
+  // What is blocked is never ignored, nor is it while the G waits for it: the action may be another one later.
+  if (ignored.load(std::memory_order_seq_cst) & ~g->sigmask.load(std::memory_order_seq_cst) & bit) return 0;
   // What ends or stops the process does so at once.
   if (!((handled.load(std::memory_order_seq_cst) | g->sigmask.load(std::memory_order_seq_cst)) & bit)) {
     State* state = state_if_any(g);
@@ -1267,6 +1335,22 @@ int signal_send(G* g, const siginfo_t& info) {
   return 0;
 }
 
+int signal_send(G* g, const siginfo_t& info) {
+  int sig = info.si_signo;
+  if (sig == 0) return 0;
+  if (!valid(sig)) return EINVAL;
+  NoPreempt guard;
+  uint64_t bit = signal_bit(sig);
+  if (bit & kUnblockable) {
+    if (g->life.load(std::memory_order_acquire) & kExited) return 0;
+    return static_cast<int>(-sys::call(SYS_kill, sched.pid, sig));
+  }
+  if (GOSHIM_LIKELY(!(bit & (kStopping | signal_bit(SIGCONT))))) return send_to(g, info);
+  LockGuard guard_order(fetch_lock);
+  fetch_locked(kStopping | signal_bit(SIGCONT));
+  return send_to(g, info);
+}
+
 long signal_send_process(const siginfo_t& info) {
   int sig = info.si_signo;
   uint64_t bit = sig >= 1 && sig <= kSignals ? signal_bit(sig) : 0;
@@ -1280,8 +1364,16 @@ long signal_send_process(const siginfo_t& info) {
   }
   Item* item = new_item(info);
   if (!item) return -EAGAIN;
+  LockGuard guard_order(fetch_lock);
+  fetch_locked(~UINT64_C(0));
   dispatch(item);
   return 0;
+}
+
+void signal_fetch() {
+  if (!receiver_tid) return;
+  NoPreempt guard;
+  fetch(~UINT64_C(0));
 }
 
 void signal_settle(int sig) {
@@ -1332,6 +1424,8 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
   while (result == 0) {
     {
       NoPreempt guard;
+      LockGuard guard_order(fetch_lock);
+      fetch_locked(set);
       if (Item* item = take_pending(state, set)) {
         got = item->info;
         items.release(item);
@@ -1343,7 +1437,7 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
       long sig = sys::call(SYS_rt_sigtimedwait, &set, &got, &none, sizeof set);
       G* target = nullptr;
       if (sig > 0 && timer_target_of(got, main_g, &target) && target != g) {
-        if (target && !overruns(got, state_if_any(target))) signal_send(target, got);
+        if (target && !overruns(got, state_if_any(target))) send_to(target, got);
         continue;
       }
       if (sig > 0) {
@@ -1407,7 +1501,10 @@ static void queue_to_self(siginfo_t info) {
 HandedSignals signals_to_kernel() {
   NoPreempt guard;
   G* g = getg();
-  holders.fetch_add(1, std::memory_order_seq_cst);
+  {
+    LockGuard hold(fetch_lock);
+    holders.fetch_add(1, std::memory_order_seq_cst);
+  }
   uint32_t change = hold_changes.fetch_add(1, std::memory_order_seq_cst) + 1;
   kick_receiver();
   sys::futex_wake(&hold_changes, 1);
@@ -1455,6 +1552,7 @@ static uint64_t on_lists(const G* g) {
 uint64_t signal_pending() {
   NoPreempt guard;
   G* g = getg();
+  fetch(~UINT64_C(0));
   uint64_t set = 0;
   sys::call(SYS_rt_sigpending, &set, sizeof set);
   return (set | on_lists(g)) & g->sigmask.load(std::memory_order_relaxed);

@@ -88,8 +88,8 @@ void child_main(void* arg) {
   constexpr int kSignals = 64;
   for (int sig = 1; sig <= kSignals; sig++) arch::install_handler(sig, nullptr, 0, 0);  // SIG_DFL
   while (child->go.load(std::memory_order_acquire) == 0) sys::futex_wait(&child->go, 0);
-  if (child->fd != 1) sys::call(SYS_dup3, child->fd, 1, 0);
-  else sys::call(SYS_fcntl, 1, F_SETFD, 0);
+  long out = child->fd != 1 ? sys::call(SYS_dup3, child->fd, 1, 0) : sys::call(SYS_fcntl, 1, F_SETFD, 0);
+  if (out < 0) sys::call(SYS_exit_group, 1);  // it is closed; what is the program's standard output is not for us
   long nothing = sys::call(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY);
   if (nothing > 0) sys::call(SYS_dup3, nothing, 0, 0);
   sys::call(SYS_close_range, 3, ~0U, 0);  // the program's pipes are to end when it closes them
@@ -139,6 +139,9 @@ void list_one(G* g, void* arg) {
   char line[256];
   char name[sizeof g->name + 1] = {};
   std::memcpy(name, g->name, sizeof g->name);
+  for (char& c : name) {
+    if (c != 0 && (c < ' ' || c > '~')) c = '?';  // it may hold what a terminal obeys
+  }
   size_t n = format(line, sizeof line, "G %lu", static_cast<unsigned long>(g->id));
   if (name[0]) n += format(line + n, sizeof line - n, " \"%s\"", name);
   switch (status) {
@@ -254,6 +257,7 @@ void dump_start() {
   goshim_debug.switch_end = arch::goshim_switch_end;
   goshim_debug.tls = reinterpret_cast<char*>(&goshim_tls) - static_cast<char*>(arch::thread_pointer());
   goshim_debug.traps = arch::trap_map();
+  goshim_debug.once_frames = once_frames_at();
   goshim_debug.park_request = park_request_offset();
   dump_signal = options.dump_signal;
   switch (dump_signal) {

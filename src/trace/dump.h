@@ -10,6 +10,7 @@
 #include "sched/inject.h"
 #include "sched/internal.h"
 #include "sync/mutex.h"
+#include "sync/once.h"
 #include "sync/rwlock.h"
 
 namespace goshim {
@@ -23,6 +24,7 @@ struct DumpMap {
   const char* switch_middle;         // arch::goshim_switch_middle
   const char* switch_end;            // arch::goshim_switch_end
   ptrdiff_t tls;                     // goshim_tls in a thread control block, from its thread pointer
+  ptrdiff_t once_frames;             // once_frames_at()
   size_t park_request;               // park_request_offset()
   arch::TrapMap traps;               //
 };
@@ -75,7 +77,11 @@ constexpr uint64_t dump_layout() {
       sizeof(Wait),
       offsetof(Wait, fd),
       offsetof(Wait, others),
+      offsetof(Mutex, word),
       offsetof(Mutex, owner),
+      offsetof(OnceFrame, once),
+      offsetof(OnceFrame, outer),
+      offsetof(RwLock, word),
       offsetof(RwLock, writer),
       static_cast<size_t>(GStatus::Waiting),
       static_cast<size_t>(WaitReason::Region),

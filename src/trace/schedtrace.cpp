@@ -76,11 +76,15 @@ P* p_of(const M* m) { return reinterpret_cast<P*>(m->p.load(std::memory_order_re
 void summary(Lines* lines, Nanos now) {
   Stats s;
   stats(&s);
-  lines->add("SCHED %ldms: gomaxprocs=%ld idleprocs=%ld threads=%ld spinningthreads=%ld idlethreads=%ld runqueue=%ld [",
+  lines->add("SCHED %ldms: gomaxprocs=%ld idleprocs=%ld threads=%ld spinningthreads=%ld idlethreads=%ld runqueue=%ld",
              static_cast<long>((now - sched.started_at) / kMillisecond), s.ps, s.idle_ps, s.ms, s.spinning, s.idle_ms,
              s.runq);
-  for (int i = 0; i < sched.procs; i++) lines->add(" %u", runq_length(&sched.ps[i]));
-  lines->add(" ]\n");
+  if (options.scheddetail) {
+    lines->add(" sysmonwait=%s\n", sched.sysmon_asleep.load(std::memory_order_relaxed) ? "true" : "false");
+    return;
+  }
+  for (int i = 0; i < sched.procs; i++) lines->add(i == 0 ? " [%u" : " %u", runq_length(&sched.ps[i]));
+  lines->add("]\n");
 }
 
 void detail(Lines* lines) {

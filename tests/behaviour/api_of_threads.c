@@ -4,6 +4,8 @@
 #include "../../interpose/goshim.h"
 #include "check.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 
 #define THREADS 20
@@ -49,6 +51,11 @@ static void* talk(void* arg) {
   return arg;
 }
 
+static void* sleep_often(void* arg) {
+  for (int i = 0; i < 5; i++) usleep(100);
+  return arg;
+}
+
 int main(void) {
   if (goshim_active()) {
     CHECK(goshim_version() >= GOSHIM_HEADER_VERSION);
@@ -86,6 +93,35 @@ int main(void) {
     CHECK_EQ(stats.procs, goshim_maxprocs());
     CHECK(stats.kernel_threads >= 1 && stats.kernel_threads_idle < stats.kernel_threads);
     CHECK(stats.procs_idle < stats.procs);
+    CHECK_EQ(stats.running + stats.runnable + stats.in_calls + stats.waiting, 1);
+    CHECK_EQ(stats.running, 1);
+    CHECK(stats.switches >= THREADS);
+    CHECK(stats.kernel_wakeups >= 1);
+    const uint64_t calls = stats.calls;
+    const uint64_t timers = stats.timers;
+    for (int i = 0; i < 10; i++) usleep(100);
+    const int null = open("/dev/null", O_RDONLY);
+    CHECK_SYS(null);
+    CHECK_EQ(flock(null, LOCK_SH), 0);
+    CHECK_OK(goshim_stats(&stats, sizeof stats));
+    CHECK(stats.calls > calls);
+    CHECK(stats.timers >= timers + 10);
+    // More wake-ups than are timed.
+    uint64_t counts[GOSHIM_LATENCY_BUCKETS + 1];
+    CHECK_EQ(goshim_latency(NULL, 1), EINVAL);
+    CHECK_EQ(goshim_latency(counts, 0), EINVAL);
+    run_threads(200, sleep_often);
+    CHECK_OK(goshim_stats(&stats, sizeof stats));
+    CHECK_OK(goshim_latency(counts, GOSHIM_LATENCY_BUCKETS + 1));
+    uint64_t timed = 0;
+    for (int i = 0; i < GOSHIM_LATENCY_BUCKETS; i++) {
+      timed += counts[i];
+      CHECK(goshim_latency_from((size_t)i) < goshim_latency_from((size_t)i + 1));
+    }
+    CHECK(stats.latency_timed > 0);
+    CHECK_EQ(timed, stats.latency_timed);
+    CHECK_EQ(counts[GOSHIM_LATENCY_BUCKETS], 0);
+    CHECK_EQ(goshim_latency_from(GOSHIM_LATENCY_BUCKETS), UINT64_MAX);
     // An older program's struct, a newer one's.
     struct {
       struct goshim_stats stats;
@@ -96,7 +132,7 @@ int main(void) {
     CHECK_OK(goshim_stats(&big.stats, sizeof big));
     CHECK_EQ(big.more, 0);
     CHECK_OK(goshim_stats(&small.stats, 8));
-    CHECK_EQ(small.stats.threads_made, THREADS + 1);
+    CHECK_EQ(small.stats.threads_made, THREADS + 201);
     CHECK_EQ(small.stats.threads_live, UINT64_MAX);
   }
   return 0;
