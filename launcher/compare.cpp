@@ -38,7 +38,8 @@ constexpr char kHelp[] =
     "\n"
     "The exit status is 0 if in all runs exit status and output were the same, else 1.\n";
 
-constexpr int kLookMs = 5;  // between looks at the running program
+constexpr int kLookMs = 5;       // between looks at the running program
+constexpr int kLooksInVain = 3;  // the runtime has kernel threads shortly before it has a page
 
 struct Result {
   double wall = 0;      // seconds
@@ -48,6 +49,7 @@ struct Result {
   double kernel_threads = 0;
   std::optional<double> threads;       // under goshim: the most alive
   std::optional<double> threads_made;  // and in all
+  bool missed = false;                 // it made threads without goshim, though the library was preloaded
   int status = 0;                      // of wait(2)
   FILE* output = nullptr;
 };
@@ -60,7 +62,7 @@ double now() {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
 
-[[noreturn]] void become(const Program& program, char** argv, bool goshim, off_t input, int output) {
+bool prepare(bool goshim, off_t input, int output) {
   if (input >= 0) {
     lseek(STDIN_FILENO, input, SEEK_SET);
   } else {
@@ -69,8 +71,10 @@ double now() {
     close(null);
   }
   dup2(output, STDOUT_FILENO);
-  if (!set_preload(goshim)) _exit(kCannotExecute);
-  execute(program, argv);
+  // A program that is linked with the library has it natively, too.
+  if (goshim) unsetenv("GOSHIM");
+  else setenv("GOSHIM", "off", 1);
+  return set_preload(goshim);
 }
 
 // One run, to its end. False if it could not be started.
@@ -81,27 +85,30 @@ bool run_once(const Program& program, char** argv, bool goshim, off_t input, Res
     return false;
   }
   fcntl(fileno(r->output), F_SETFD, FD_CLOEXEC);
-  double start = now();
-  pid_t pid = fork();
+  double began = now();
+  pid_t pid = start(program, argv, [&] { return prepare(goshim, input, fileno(r->output)); });
   if (pid < 0) {
     complain("compare: %s", strerror(errno));
     return false;
   }
-  if (pid == 0) become(program, argv, goshim, input, fileno(r->output));
   int process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   std::unique_ptr<Watched> watched;
   pollfd end{process, POLLIN, 0};
+  int looks_in_vain = 0;  // that found kernel threads, and no page of counters
   do {
-    r->kernel_threads = std::max(r->kernel_threads, static_cast<double>(process_status(pid, "Threads")));
+    auto kernel_threads = static_cast<double>(process_status(pid, "Threads"));
+    r->kernel_threads = std::max(r->kernel_threads, kernel_threads);
     if (goshim && !watched) {
       std::string why;
       watched = Watched::open(pid, &why);
     }
     if (watched) r->threads = std::max(r->threads.value_or(0), static_cast<double>(watched->totals().live));
-  } while (process >= 0 && poll(&end, 1, kLookMs) == 0);
+    else if (kernel_threads > 1) looks_in_vain++;
+  } while (process >= 0 && (poll(&end, 1, kLookMs) == 0 || !end.revents));
+  r->missed = goshim && !watched && looks_in_vain >= kLooksInVain;
   rusage used{};
-  wait4(pid, &r->status, 0, &used);
-  r->wall = now() - start;
+  r->status = wait_for(pid, &used);
+  r->wall = now() - began;
   if (process >= 0) close(process);
   if (watched) {
     goshim::Totals t = watched->totals();
@@ -259,8 +266,16 @@ int run(int argc, char** argv) {
     Result r;
     if (!run_once(program, program_argv, is_goshim, input, &r)) return kFailed;
     (is_goshim ? goshim : native).push_back(r);
+    if (r.missed || passed_on()) break;
   }
   if (progress) fputs("\r\033[K", stderr);
+  if (passed_on()) return 128 + passed_on();
+  if (goshim.back().missed) {
+    complain(
+        "compare: %s made its threads without goshim though the library was preloaded: there is nothing to compare",
+        program_argv[0]);
+    return kFailed;
+  }
   std::vector<std::string> differ = differences(native, goshim);
   if (json) print_json(native, goshim, differ, program_argv);
   else print_text(native, goshim, differ);

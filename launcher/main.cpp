@@ -76,10 +76,9 @@ std::string library_path() {
   return {};
 }
 
-}  // namespace launcher
+namespace {
 
-int main(int argc, char** argv) {
-  using namespace launcher;
+int run(int argc, char** argv) {
   const char* name = argc > 1 ? argv[1] : "";
   if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
     print_commands(stdout);
@@ -95,4 +94,14 @@ int main(int argc, char** argv) {
   if (*name) complain("no such command: %s", name);
   print_commands(stderr);
   return kUsage;
+}
+
+}  // namespace
+}  // namespace launcher
+
+int main(int argc, char** argv) {
+  int status = launcher::run(argc, argv);
+  if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+  launcher::complain("standard output cannot be written");
+  return status ? status : launcher::kFailed;
 }

@@ -4,10 +4,13 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -214,7 +217,7 @@ bool set_preload(bool on) {
     size_t end = std::min(rest.find_first_of(": "), rest.size());
     std::string one = rest.substr(0, end);
     rest.erase(0, end + 1);
-    if (one.empty() || (!library.empty() && one == library)) continue;
+    if (one.empty() || base_name(one) == "libgoshim.so") continue;
     list += (list.empty() ? "" : ":") + one;
   }
   if (on) {
@@ -231,6 +234,12 @@ bool set_preload(bool on) {
   if (list.empty()) unsetenv("LD_PRELOAD");
   else setenv("LD_PRELOAD", list.c_str(), 1);
   return true;
+}
+
+bool preload_into(const Program& program, const char* command) {
+  if (!program.natively.empty())
+    complain("%s: %s%s", command, program.natively.c_str(), program.error ? "" : "; running natively");
+  return program.error != 0 || set_preload(program.preload) || !program.preload;
 }
 
 [[noreturn]] void execute(const Program& program, char** argv) {
@@ -250,5 +259,65 @@ bool set_preload(bool on) {
   complain("%s: %s", argv[0], error == ENOENT && program.path.empty() ? "not found" : strerror(error));
   _exit(error == ENOENT ? kNotFound : kCannotExecute);
 }
+
+namespace {
+
+constexpr int kPassedOn[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+
+volatile pid_t started;
+volatile sig_atomic_t last_signal;
+
+// What the terminal sends, the program gets by itself.
+void pass_on(int signal, siginfo_t* info, void*) {
+  last_signal = signal;
+  if (info->si_code != SI_KERNEL && started) kill(started, signal);
+}
+
+}  // namespace
+
+pid_t start(const Program& program, char** argv, const std::function<bool()>& prepare) {
+  sigset_t passed_on, before;
+  sigemptyset(&passed_on);
+  for (int signal : kPassedOn) sigaddset(&passed_on, signal);
+  // Until it is known to whom they are passed on.
+  sigprocmask(SIG_BLOCK, &passed_on, &before);
+  fflush(nullptr);
+  pid_t child = fork();
+  if (child == 0) {
+    struct sigaction action {};
+    for (int signal : kPassedOn) {
+      // Those of an earlier program; what is ignored stays so.
+      if (sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO)) ::signal(signal, SIG_DFL);
+    }
+    sigprocmask(SIG_SETMASK, &before, nullptr);
+    if (!prepare()) _exit(kCannotExecute);
+    execute(program, argv);
+  }
+  if (child > 0) {
+    started = child;
+    struct sigaction action {};
+    action.sa_sigaction = pass_on;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    for (int signal : kPassedOn) {
+      struct sigaction now {};
+      sigaction(signal, nullptr, &now);
+      if ((now.sa_flags & SA_SIGINFO) || now.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);
+    }
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  return child;
+}
+
+int wait_for(pid_t child, rusage* used) {
+  siginfo_t info;
+  while (waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
+  }
+  started = 0;  // before its number may come to another process
+  int status = 0;
+  wait4(child, &status, 0, used);
+  return status;
+}
+
+int passed_on() { return last_signal; }
 
 }  // namespace launcher

@@ -147,7 +147,7 @@ std::vector<std::string> report(const Watched& w, const Look& now, const Span& s
   row("  events", total(Counter::poll_events), span.of(Counter::poll_events));
   row("  threads they woke", total(Counter::poll_woken), span.of(Counter::poll_woken));
   row("kernel threads woken", total(Counter::wakes), span.of(Counter::wakes));
-  row("  looks that found nothing", total(Counter::futile_wakes), span.of(Counter::futile_wakes));
+  row("kernel threads soon idle", total(Counter::futile_wakes), span.of(Counter::futile_wakes));
   row("steals tried", total(Counter::steal_tries), span.of(Counter::steal_tries));
   row("  that found threads", total(Counter::steals), span.of(Counter::steals));
   row("Ps handed over", total(Counter::handoffs), span.of(Counter::handoffs));

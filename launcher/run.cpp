@@ -67,10 +67,7 @@ int run(int argc, char** argv) {
   }
   if (optind == argc) return usage_error(kRun, "run: which program?");
   Program program = inspect(argv[optind]);
-  if (!program.natively.empty()) {
-    complain("run: %s%s", program.natively.c_str(), program.error ? "" : "; running natively");
-  }
-  if (program.error == 0 && !set_preload(program.preload) && program.preload) return kFailed;
+  if (!preload_into(program, "run")) return kFailed;
   execute(program, argv + optind);
 }
 

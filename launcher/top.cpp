@@ -11,7 +11,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <map>
+#include <utility>
 
 #include "launcher/launcher.h"
 #include "launcher/report.h"
@@ -26,51 +29,85 @@ constexpr char kHelp[] =
     "first.\n"
     "The key q ends it; any other shows the next screen at once.\n";
 
-volatile sig_atomic_t ended;
+volatile sig_atomic_t ended, stopped, continued;
 
 void end(int) { ended = 1; }
-void resized(int) {}  // poll() returns, and the screen is drawn anew
+void stop(int) { stopped = 1; }
+void go_on(int) { continued = 1; }
+void resized(int) {}  // ppoll() returns, and the screen is drawn anew
+
+// Signals are taken while the screen waits, and at no other time.
+constexpr std::pair<int, void (*)(int)> kHandlers[] = {{SIGINT, end},       {SIGTERM, end},  {SIGHUP, end},
+                                                       {SIGWINCH, resized}, {SIGTSTP, stop}, {SIGCONT, go_on}};
+
+void handle(int signal, void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  sigaction(signal, &action, nullptr);
+}
+
+// What fits of a line that may hold escape sequences, which take no place; with attributes ended.
+std::string cut(const std::string& line, size_t width) {
+  std::string out;
+  size_t seen = 0;
+  for (size_t i = 0; i < line.size();) {
+    size_t from = i++;
+    if (line[from] == '\033') {
+      i = std::min(line.find_first_of("ABCDHJKmhl", i), line.size() - 1) + 1;
+    } else {
+      while (i < line.size() && (line[i] & 0xc0) == 0x80) i++;  // UTF-8
+      if (++seen > width) break;
+    }
+    out.append(line, from, i - from);
+  }
+  return out + "\033[0m";
+}
 
 // The terminal while the screen is shown: its other buffer, no echo, keys at once.
 class Screen {
  public:
   Screen() {
     tcgetattr(STDIN_FILENO, &before_);
-    termios raw = before_;
-    raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
-    raw.c_cc[VMIN] = 0;
-    raw.c_cc[VTIME] = 0;
-    tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-    fputs("\033[?1049h\033[?25l", stdout);
+    enter();
   }
-  ~Screen() {
-    fputs("\033[?25h\033[?1049l", stdout);
-    fflush(stdout);
-    tcsetattr(STDIN_FILENO, TCSANOW, &before_);
-  }
+  ~Screen() { leave(); }
   Screen(const Screen&) = delete;
   Screen& operator=(const Screen&) = delete;
 
-  // False when the terminal is gone.
-  bool draw(const std::vector<std::string>& lines) {
+  static winsize size() {
     winsize size{};
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0) {
       size.ws_row = 24;
       size.ws_col = 80;
     }
+    return size;
+  }
+
+  // False when the terminal is gone.
+  bool draw(const std::vector<std::string>& lines) {
+    winsize room = size();
     std::string all = "\033[H";
-    for (size_t i = 0; i < lines.size() && i < size.ws_row; i++)
-      all += (i ? "\r\n" : "") + lines[i].substr(0, size.ws_col) + "\033[K";
+    for (size_t i = 0; i < lines.size() && i < room.ws_row; i++)
+      all += (i ? "\r\n" : "") + cut(lines[i], room.ws_col) + "\033[K";
     all += "\033[J";
     fputs(all.c_str(), stdout);
     return fflush(stdout) == 0;
   }
 
   // Waits for the next screen to be due. False when the user wants no more.
-  static bool wait(double seconds) {
+  bool wait(double seconds) {
     pollfd in{STDIN_FILENO, POLLIN, 0};
-    int r = poll(&in, 1, static_cast<int>(seconds * 1000));
+    timespec due;
+    due.tv_sec = static_cast<time_t>(seconds);
+    due.tv_nsec = static_cast<long>((seconds - static_cast<double>(due.tv_sec)) * 1e9);
+    sigset_t none;
+    sigemptyset(&none);
+    int r = ppoll(&in, 1, &due, &none);
     if (ended) return false;
+    if (stopped) stop_here();
+    if (continued) enter();
+    stopped = 0;
+    continued = 0;
     if (r <= 0) return true;
     char keys[64];
     ssize_t n = read(STDIN_FILENO, keys, sizeof keys);
@@ -78,6 +115,33 @@ class Screen {
   }
 
  private:
+  void enter() {
+    termios raw = before_;
+    raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+    raw.c_cc[VMIN] = 0;
+    raw.c_cc[VTIME] = 0;
+    tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+    fputs("\033[?1049h\033[?25l", stdout);
+  }
+  void leave() {
+    fputs("\033[?25h\033[?1049l", stdout);
+    fflush(stdout);
+    tcsetattr(STDIN_FILENO, TCSANOW, &before_);
+  }
+  // As if nobody took SIGTSTP, until SIGCONT.
+  void stop_here() {
+    leave();
+    sigset_t stops;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTSTP);
+    handle(SIGTSTP, SIG_DFL);
+    raise(SIGTSTP);
+    sigprocmask(SIG_UNBLOCK, &stops, nullptr);
+    sigprocmask(SIG_BLOCK, &stops, nullptr);
+    handle(SIGTSTP, stop);
+    continued = 1;
+  }
+
   termios before_;
 };
 
@@ -99,7 +163,7 @@ int watch_one(const Watched& w, double delay) {
       last = report(w, now, span);
       std::vector<std::string> lines = last;
       lines.insert(lines.begin(), clock_time() + "  goshim top, q quits");
-      if (!screen.draw(lines) || !Screen::wait(delay)) return 0;
+      if (!screen.draw(lines) || !screen.wait(delay)) return 0;
       before = now;
       now = Look(w);
       span = Span(w, &before, now);
@@ -110,16 +174,47 @@ int watch_one(const Watched& w, double delay) {
   return 0;
 }
 
-struct Line {
-  uint64_t switches;
-  std::string text;
+struct Column {
+  const char* name;
+  int width;      // below 0: to the left
+  int sacrifice;  // the highest go first where not all have room
 };
+
+constexpr Column kColumns[] = {{"PID", 7, 0},    {"NAME", -15, 0}, {"THREADS", 7, 0}, {"RUN", 5, 1}, {"QUEUE", 5, 4},
+                               {"CALL", 5, 8},   {"WAIT", 7, 5},   {"PS", 4, 9},      {"MS", 4, 10}, {"CPU%", 5, 2},
+                               {"SWITCH", 7, 3}, {"CALL/S", 7, 7}, {"99%", 7, 6}};
+constexpr size_t kNumColumns = std::size(kColumns);
+
+using Cells = std::array<std::string, kNumColumns>;  // as kColumns
+
+struct Row {
+  uint64_t switches;
+  Cells cells;
+};
+
+// How far columns may be spared to have room in the width.
+int sacrifice_for(int width) {
+  for (int most = 10;; most--) {
+    int taken = -1;
+    for (const Column& c : kColumns) taken += c.sacrifice <= most ? abs(c.width) + 1 : 0;
+    if (taken <= width || most == 0) return most;
+  }
+}
+
+std::string aligned(const Cells& cells, int most) {
+  std::string line;
+  for (size_t i = 0; i < kNumColumns; i++) {
+    if (kColumns[i].sacrifice > most) continue;
+    line += text("%s%*s", line.empty() ? "" : " ", kColumns[i].width, cells[i].c_str());
+  }
+  return line;
+}
 
 int watch_many(double delay) {
   Screen screen;
   std::map<pid_t, Look> before;
   for (;;) {
-    std::vector<Line> rows;
+    std::vector<Row> rows;
     std::map<pid_t, Look> looks;
     uint64_t threads = 0;
     for (const auto& w : watch_all()) {
@@ -131,26 +226,26 @@ int watch_many(double delay) {
       const goshim::Totals& t = now.totals;
       threads += t.live;
       auto n = [](uint64_t count) { return amount(static_cast<double>(count)); };
-      rows.push_back(
-          {span.switches,
-           text("%7d %-15s %7s %5s %5s %5s %7s %4d %4d %5s %7s %7s %7s", w->pid(), process_name(w->pid()).c_str(),
-                n(t.live).c_str(), n(t.running).c_str(), n(t.runnable).c_str(), n(t.in_calls).c_str(),
-                n(t.waiting).c_str(), w->page().limit.load(std::memory_order_relaxed),
-                w->page().ms.load(std::memory_order_relaxed),
-                span.processors >= 0 ? text("%.0f", span.processors * 100).c_str() : "-",
-                span.rate(span.switches).c_str(), span.rate(span.of(goshim::Counter::calls)).c_str(),
-                latency_samples(span.latency) ? duration(latency_quantile(span.latency, 0.99)).c_str() : "-")});
+      rows.push_back({span.switches,
+                      {text("%d", w->pid()), process_name(w->pid()), n(t.live), n(t.running), n(t.runnable),
+                       n(t.in_calls), n(t.waiting), text("%d", w->page().limit.load(std::memory_order_relaxed)),
+                       text("%d", w->page().ms.load(std::memory_order_relaxed)),
+                       span.processors >= 0 ? text("%.0f", span.processors * 100) : "-", span.rate(span.switches),
+                       span.rate(span.of(goshim::Counter::calls)),
+                       latency_samples(span.latency) ? duration(latency_quantile(span.latency, 0.99)) : "-"}});
       looks.emplace(w->pid(), now);
     }
-    std::stable_sort(rows.begin(), rows.end(), [](const Line& a, const Line& b) { return a.switches > b.switches; });
+    std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.switches > b.switches; });
     std::vector<std::string> lines;
     lines.push_back(
         text("%s  goshim top: %zu processes, %lu threads; q quits", clock_time().c_str(), rows.size(), threads));
     lines.emplace_back();
-    lines.push_back(text("\033[7m%7s %-15s %7s %5s %5s %5s %7s %4s %4s %5s %7s %7s %7s\033[0m", "PID", "NAME",
-                         "THREADS", "RUN", "QUEUE", "CALL", "WAIT", "PS", "MS", "CPU%", "SWITCH", "CALL/S", "99%"));
-    for (const Line& row : rows) lines.push_back(row.text);
-    if (!screen.draw(lines) || !Screen::wait(delay)) return 0;
+    int most = sacrifice_for(Screen::size().ws_col);
+    Cells names;
+    for (size_t i = 0; i < kNumColumns; i++) names[i] = kColumns[i].name;
+    lines.push_back("\033[7m" + aligned(names, most));
+    for (const Row& row : rows) lines.push_back(aligned(row.cells, most));
+    if (!screen.draw(lines) || !screen.wait(delay)) return 0;
     before = std::move(looks);
   }
 }
@@ -186,11 +281,13 @@ int run(int argc, char** argv) {
       return kFailed;
     }
   }
-  struct sigaction action {};
-  action.sa_handler = end;
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
-  action.sa_handler = resized;
-  sigaction(SIGWINCH, &action, nullptr);
+  sigset_t taken;
+  sigemptyset(&taken);
+  for (auto [signal, handler] : kHandlers) {
+    handle(signal, handler);
+    sigaddset(&taken, signal);
+  }
+  sigprocmask(SIG_BLOCK, &taken, nullptr);
   return one ? watch_one(*one, delay) : watch_many(delay);
 }
 

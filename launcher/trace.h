@@ -48,7 +48,8 @@ class Recording {
 
   int procs() const { return static_cast<int>(header_->procs); }
   std::string program() const;
-  int pid() const { return static_cast<int>(header_->pid); }
+  // Also of a file that cannot be read yet; 0 if there is none.
+  int pid() const { return header_ ? static_cast<int>(header_->pid) : 0; }
   Time begin() const { return begin_; }  // of what is complete
   Time end() const { return end_; }
   uint64_t overwritten() const { return header_->overwritten.load(); }
@@ -193,12 +194,17 @@ class Model {
   uint64_t events_ = 0, steals_ = 0, preempted_ = 0, retakes_ = 0, yields_ = 0;
 };
 
-// Each writes a file while the Model runs and returns false, errno set, if that failed.
+// Writes a file while the Model runs. What ended before `from` is left out, what began before is cut.
 class JsonWriter : public Sink {
  public:
-  JsonWriter(const Recording& recording, const Model* const* model) : recording_(recording), model_(model) {}
-  bool open(const std::string& path);
+  JsonWriter(const Recording& recording, const Model* const* model, Time from)
+      : recording_(recording), model_(model), from_(from) {}
+  // Takes the descriptor. These return false, errno set, if they fail.
+  bool open(int fd);
+  bool open_nowhere();  // only measures
   bool close();
+  // Of what was measured: the time from which on the rest is of at most so many bytes.
+  Time last_part(uint64_t bytes) const;
   void slice(const Slice&) override;
   void flow(const Flow&) override;
   void region(const RegionSpan&) override;
@@ -206,6 +212,9 @@ class JsonWriter : public Sink {
   void runnable(Time, long) override;
 
  private:
+  bool begin_file();
+  // Whether something with this end is to be written.
+  bool holds(Time end);
   void begin(char phase, int pid, uint64_t tid, Time at);
   void name(const std::string& text);
   void track(int pid, uint64_t tid, const std::string& text, int order);
@@ -213,7 +222,14 @@ class JsonWriter : public Sink {
 
   const Recording& recording_;
   const Model* const* model_;
+  const Time from_;
   FILE* to_ = nullptr;
+  struct Mark {
+    Time time;
+    uint64_t bytes;  // before
+  };
+  std::vector<Mark> marks_;
+  uint64_t measured_ = 0;
   uint64_t flows_ = 0;
   uint64_t regions_ = 0;
   Time counted_ = -1;
@@ -225,7 +241,8 @@ class Picture : public Sink {
   explicit Picture(const Recording& recording);
   void slice(const Slice&) override;
   void runnable(Time, long) override;
-  bool write(const std::string& path, const Model& model) const;
+  // Takes the descriptor. False, errno set, if that fails.
+  bool write(int fd, const Model& model) const;
 
  private:
   struct Cell {

@@ -13,7 +13,8 @@ namespace {
 constexpr int kPs = 1;
 constexpr int kMs = 2;
 constexpr int kRegions = 3;
-constexpr Time kCounterStep = 1000;  // least distance of two values of the counter
+constexpr Time kCounterStep = 1000;   // least distance of two values of the counter
+constexpr uint64_t kMark = 64 << 10;  // bytes between two marks
 
 // Length of the UTF-8 sequence at s, of at most n bytes; 0 if it is none.
 size_t utf8_length(const unsigned char* s, size_t n) {
@@ -38,7 +39,8 @@ std::string printable(const std::string& text) {
   const auto* s = reinterpret_cast<const unsigned char*>(text.data());
   for (size_t i = 0; i < text.size();) {
     size_t length = utf8_length(s + i, text.size() - i);
-    if (length == 0 || s[i] < 0x20 || s[i] == 0x7f) out += '?';
+    bool control = s[i] < 0x20 || s[i] == 0x7f || (s[i] == 0xc2 && length == 2 && s[i + 1] < 0xa0);
+    if (length == 0 || control) out += '?';
     else out.append(text, i, length);
     i += length ? length : 1;
   }
@@ -70,8 +72,22 @@ std::string json_quoted(const std::string& text) {
   return out + "\"";
 }
 
-bool JsonWriter::open(const std::string& path) {
-  to_ = fopen(path.c_str(), "we");
+bool JsonWriter::open(int fd) {
+  to_ = fd >= 0 ? fdopen(fd, "w") : nullptr;
+  return begin_file();
+}
+
+bool JsonWriter::open_nowhere() {
+  cookie_io_functions_t counts_only{};
+  counts_only.write = [](void* written, const char*, size_t n) {
+    *static_cast<uint64_t*>(written) += n;
+    return static_cast<ssize_t>(n);
+  };
+  to_ = fopencookie(&measured_, "w", counts_only);
+  return begin_file();
+}
+
+bool JsonWriter::begin_file() {
   if (!to_) return false;
   fprintf(to_,
           "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"program\":%s,\"overwritten\":%llu,\"dropped\":%llu},"
@@ -94,6 +110,17 @@ bool JsonWriter::close() {
   fprintf(to_, "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":%d,\"args\":{\"labels\":\"goshim\"}}\n]}\n", kPs);
   bool failed = ferror(to_) != 0;
   return fclose(to_) == 0 && !failed;
+}
+
+bool JsonWriter::holds(Time end) {
+  if (measured_ >= (marks_.empty() ? 0 : marks_.back().bytes) + kMark) marks_.push_back({end, measured_});
+  return end >= from_;
+}
+
+Time JsonWriter::last_part(uint64_t bytes) const {
+  if (measured_ <= bytes) return from_;
+  auto fits = std::find_if(marks_.begin(), marks_.end(), [&](const Mark& m) { return measured_ - m.bytes <= bytes; });
+  return fits == marks_.end() ? recording_.end() : fits->time;
 }
 
 void JsonWriter::track(int pid, uint64_t tid, const std::string& text, int order) {
@@ -123,11 +150,13 @@ void JsonWriter::place(char phase, const Place& p, Time at) {
 }
 
 void JsonWriter::slice(const Slice& s) {
-  place('X', s.place, s.from);
+  if (!holds(s.to)) return;
+  Time from = std::max(s.from, from_);
+  place('X', s.place, from);
   name((*model_)->label(s.g));
   // A tenth of a nanosecond less: a viewer that adds up in floating point must not come out behind the beginning of the
   // next slice, or it takes that for one nested in this.
-  Time length = s.to > s.from ? (s.to - s.from) * 10 - 1 : 0;
+  Time length = s.to > from ? (s.to - from) * 10 - 1 : 0;
   fprintf(to_, ",\"cat\":\"run\",\"dur\":%lld.%04d,\"args\":{\"g\":%u,\"until\":\"%s\"",
           static_cast<long long>(length / 10000), static_cast<int>(length % 10000), s.g, s.why);
   if (s.object && reason_has_object(s.reason))
@@ -138,6 +167,7 @@ void JsonWriter::slice(const Slice& s) {
 }
 
 void JsonWriter::flow(const Flow& f) {
+  if (!holds(f.to) || f.from < from_) return;
   const char* what = f.creation ? "creates" : "wakes";
   flows_++;
   begin('s', kPs, static_cast<uint64_t>(f.from_p) + 1, f.from);
@@ -148,10 +178,11 @@ void JsonWriter::flow(const Flow& f) {
 }
 
 void JsonWriter::region(const RegionSpan& r) {
+  if (!holds(r.to)) return;
   std::string call = *r.call ? r.call : r.nr >= 0 ? "system call " + std::to_string(r.nr) : "call";
   regions_++;
   for (char phase : {'b', 'e'}) {
-    begin(phase, kRegions, 0, phase == 'b' ? r.from : r.to);
+    begin(phase, kRegions, 0, phase == 'b' ? std::max(r.from, from_) : r.to);
     name(call);
     fprintf(to_, ",\"cat\":\"region\",\"id\":%llu", static_cast<unsigned long long>(regions_));
     if (phase == 'b') {
@@ -163,6 +194,7 @@ void JsonWriter::region(const RegionSpan& r) {
 }
 
 void JsonWriter::instant(const Instant& i) {
+  if (!holds(i.time)) return;
   place('i', i.place, i.time);
   fprintf(to_, ",\"name\":\"%s\",\"cat\":\"scheduler\",\"s\":\"t\"", i.name);
   if (i.key) fprintf(to_, ",\"args\":{\"%s\":%lld}", i.key, static_cast<long long>(i.number));
@@ -170,7 +202,7 @@ void JsonWriter::instant(const Instant& i) {
 }
 
 void JsonWriter::runnable(Time at, long n) {
-  if (at < recording_.begin() || (counted_ >= 0 && at < counted_ + kCounterStep)) return;
+  if (!holds(at) || (counted_ >= 0 && at < counted_ + kCounterStep)) return;
   counted_ = at;
   begin('C', kPs, 0, at);
   fprintf(to_, ",\"name\":\"runnable threads\",\"args\":{\"runnable\":%ld}},\n", std::max(n, 0L));

@@ -382,7 +382,7 @@ void Model::summary(FILE* to) const {
   });
   Time span = recording_.end() - recording_.begin();
   auto capacity = static_cast<double>(span) * recording_.procs();
-  fprintf(to, "%s (process %d): %s on %d Ps, %zu threads, %llu events\n", recording_.program().c_str(),
+  fprintf(to, "%s (process %d): %s on %d Ps, %zu threads, %llu events\n", printable(recording_.program()).c_str(),
           recording_.pid(), duration(span).c_str(), recording_.procs(), threads.size(),
           static_cast<unsigned long long>(events_));
   fprintf(

@@ -78,8 +78,8 @@ void Picture::runnable(Time at, long n) {
   waiting_[c] = std::max(waiting_[c], n);
 }
 
-bool Picture::write(const std::string& path, const Model& model) const {
-  FILE* to = fopen(path.c_str(), "we");
+bool Picture::write(int fd, const Model& model) const {
+  FILE* to = fd >= 0 ? fdopen(fd, "w") : nullptr;
   if (!to) return false;
   char* text = nullptr;
   size_t length = 0;

@@ -1,7 +1,6 @@
 // Pages of counters of other processes (see watch.h).
 #include "launcher/watch.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +12,8 @@
 
 #include <algorithm>
 #include <cmath>
+
+#include "launcher/trace.h"
 
 namespace launcher {
 namespace {
@@ -127,10 +128,7 @@ pid_t parse_pid(const char* s) {
 std::string process_name(pid_t pid) {
   std::string name = read_text(proc(pid, "comm"));
   if (!name.empty() && name.back() == '\n') name.pop_back();
-  for (char& c : name) {
-    if (iscntrl(static_cast<unsigned char>(c))) c = '?';
-  }
-  return name.empty() ? "?" : name;
+  return name.empty() ? "?" : trace::printable(name);
 }
 
 long process_status(pid_t pid, const char* name) {

@@ -3,6 +3,8 @@
 debugging information; and that make uninstall leaves nothing."""
 # run: limit=120
 import os
+import shlex
+import shutil
 import stat
 import subprocess
 import unittest
@@ -73,8 +75,26 @@ class Installed(Scratch):
         flags = " ".join(line.partition(":")[2] for line in text.splitlines() if line.startswith(("Cflags", "Libs")))
         for name, value in values.items():
             flags = flags.replace(name, value)
-        program = self.compile(ASKING, *flags.split(), "-pthread", f"-Wl,-rpath,{prefix}/lib")
+        program = self.compile(ASKING, *shlex.split(flags), "-pthread", f"-Wl,-rpath,{prefix}/lib")
         self.assertEqual(self.run_program(program).stdout, "threads 5\n")
+
+    @unittest.skipUnless(shutil.which("pkg-config"), "no pkg-config")
+    def test_pkg_config_tells_the_flags_of_any_folder(self):
+        for name in "there", "with space", "this&that|other":
+            prefix = self.path(name)
+            self.installed(PREFIX=prefix)
+            told = self.run_program("pkg-config", "--cflags", "--libs", "goshim",
+                                    env={"PKG_CONFIG_PATH": os.path.join(prefix, "lib/pkgconfig")}).stdout
+            self.assertEqual(shlex.split(told), [f"-I{prefix}/include", f"-L{prefix}/lib", "-lgoshim"])
+
+    def test_programs_are_not_started_from_where_nothing_can_be_preloaded(self):
+        prefix = self.path("with space")
+        self.installed(PREFIX=prefix)
+        program = self.compile(PLAIN, "-pthread")
+        for command in "run", "trace", "compare":
+            told = self.run_program(os.path.join(prefix, "bin/goshim"), command, program, status=1)
+            self.assertRegex(told.stderr, r"^goshim: [^\n]*a path with a space or a colon cannot be preloaded\n$")
+        self.assertEqual([f for f in os.listdir(self.folder) if f.startswith("trace")], [])
 
     def test_library_is_stripped_and_its_debugging_information_is_found(self):
         self.installed(PREFIX=self.path("there"))

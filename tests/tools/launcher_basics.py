@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Shows that the launcher names its commands, prints help and version, and refuses what it does not know."""
+import subprocess
 import unittest
 
-from _launcher import goshim
+from _launcher import LAUNCHER, goshim
+from _watched import WAITERS, running
 
 
 class Basics(unittest.TestCase):
@@ -34,6 +36,14 @@ class Basics(unittest.TestCase):
         self.assertEqual(told.returncode, 0)
         self.assertIn("GOSHIM_MAXPROCS\n", told.stdout)
         self.assertIn("default on", told.stdout)
+
+    def test_what_cannot_be_written_is_told(self):
+        with running(WAITERS) as p:
+            for args in (["options"], ["--help"], ["run", "--help"], ["stat", str(p.pid)], ["compare", "-n", "1", "true"]):
+                with open("/dev/full", "w", encoding="utf-8") as full:
+                    told = subprocess.run([LAUNCHER, *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+                self.assertEqual(told.returncode, 1, args)
+                self.assertEqual(told.stderr, "goshim: standard output cannot be written\n", args)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 """Shows that `goshim compare` runs a program in turn natively and under goshim, measures both, and sees differences."""
 import json
 import os
+import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
 
-from _launcher import LAUNCHER, goshim
-from _watched import compiled
+from _launcher import LAUNCHER, LIBRARY, goshim
+from _watched import compiled, path
 
-JOINS = compiled("joins", r"""
+JOINS_SOURCE = r"""
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -21,7 +23,8 @@ int main(void) {
   puts("done");
   return 3;
 }
-""")
+"""
+JOINS = compiled("joins", JOINS_SOURCE)
 
 
 class Compare(unittest.TestCase):
@@ -86,6 +89,41 @@ class Compare(unittest.TestCase):
             pass
         self.assertIn("run 2 of 2: goshim", shown.decode())
         os.close(ours)
+
+    def check_native_and_goshim(self, program, **env):
+        told = goshim("compare", "-n", "1", "--json", program, env={**os.environ, **env})
+        self.assertEqual(told.returncode, 0, told.stderr)
+        told = json.loads(told.stdout)
+        self.assertGreater(told["native"]["median"]["kernel_threads"], 30)
+        self.assertLess(told["goshim"]["median"]["kernel_threads"], 30)
+        self.assertEqual(told["goshim"]["median"]["threads_made"], 51)
+
+    def test_other_copies_of_the_library_are_not_preloaded(self):
+        shutil.copy(LIBRARY, path("libgoshim.so"))
+        for spelling in (os.path.relpath(LIBRARY), path("libgoshim.so"), "libm.so.6 libgoshim.so"):
+            self.check_native_and_goshim(JOINS, LD_PRELOAD=spelling, LD_LIBRARY_PATH=os.path.dirname(LIBRARY))
+
+    def test_a_program_that_is_linked_with_the_library_runs_natively_once(self):
+        folder = os.path.dirname(os.path.abspath(LIBRARY))
+        linked = compiled("linked", JOINS_SOURCE, "-Wl,--no-as-needed", LIBRARY, f"-Wl,-rpath,{folder}")
+        self.check_native_and_goshim(linked)
+
+    def test_goshim_is_on_where_the_environment_says_off(self):
+        self.check_native_and_goshim(JOINS, GOSHIM="off")
+
+    def test_threads_made_without_goshim_are_told(self):
+        told = goshim("compare", "-n", "1", "sh", "-c", f"exec env GOSHIM=off {JOINS}")
+        self.assertEqual((told.returncode, told.stdout), (1, ""))
+        self.assertRegex(told.stderr, r"^goshim: compare: sh made its threads without goshim [^\n]*\n$")
+
+    def test_signals_are_for_the_program(self):
+        said = 'trap "echo got it >&2; exit 5" TERM; echo ready >&2; while :; do sleep 0.01; done'
+        with subprocess.Popen([LAUNCHER, "compare", "sh", "-c", said], text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+            self.assertEqual(p.stderr.readline(), "ready\n")
+            p.terminate()
+            self.assertEqual(p.communicate(timeout=20), ("", "got it\n"))
+            self.assertEqual(p.returncode, 128 + signal.SIGTERM)
 
     def test_what_runs_natively_is_not_compared(self):
         static = compiled("static", "int main(void) { return 0; }", "-static")

@@ -93,6 +93,7 @@ class Stat(unittest.TestCase):
             self.assertRegex(told, rf"^{p.pid} waiters: goshim \d+\.\d+\.\d+, runs for ")
             self.assertIn("threads   10: 0 running, 0 runnable, 1 in calls, 9 waiting\n", told)
             self.assertIn("waiting for io 2, mutex 1, cond 1,", told)
+            self.assertRegex(told, r"(?m)^kernel threads soon idle +\d+ ")  # no part of those woken: others end so, too
 
     def test_counts_and_latency_of_threads_that_take_turns(self):
         with running(TURNS) as p:

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import unittest
 
-from _launcher import LIBRARY, goshim
+from _launcher import LAUNCHER, LIBRARY, goshim
 
 PROGRAM = r"""
 #include <errno.h>
@@ -135,6 +135,31 @@ int main(int argc, char **argv) {
     for (int i = 0; i < kMany; i++) start(&all[i], waiter, &gate);
     pthread_mutex_unlock(&gate);
     for (int i = 0; i < kMany; i++) pthread_join(all[i], NULL);
+  }
+  // The parent ends when its child has made a thread; the child when it is told to.
+  if (!strcmp(argv[1], "daemon")) {
+    int ready[2];
+    char b;
+    if (pipe(ready)) abort();
+    if (fork() == 0) {
+      start(&t[0], nothing, NULL);
+      pthread_join(t[0], NULL);
+      if (write(ready[1], "", 1) != 1) abort();
+      close(ready[1]);
+      close(1);
+      close(2);
+      if (read(0, &b, 1) < 0) abort();
+      _exit(0);
+    }
+    return read(ready[0], &b, 1) == 1 ? 4 : 1;
+  }
+  // Says so when it has made a thread, and waits for signals.
+  if (!strcmp(argv[1], "pause")) {
+    start(&t[0], nothing, NULL);
+    pthread_join(t[0], NULL);
+    puts("ready");
+    fflush(stdout);
+    pause();
   }
   if (!strcmp(argv[1], "fork")) {
     start(&t[0], nothing, NULL);
@@ -392,7 +417,123 @@ class Timeline(unittest.TestCase):
         self.assertRegex(told.stderr, r"^goshim: trace: no trace was made: [^\n]*\n$")
         told = goshim("trace", "-o", self.out, "--", "/nowhere/at/all")
         self.assertEqual(told.returncode, 127)
-        self.assertRegex(told.stderr, r"^goshim: trace: /nowhere/at/all: [^\n]*\n$")
+        self.assertRegex(told.stderr, r"^goshim: /nowhere/at/all: not found\n$")
+        self.assertEqual(goshim("trace", "-o", self.out, "--", "/etc/passwd").returncode, 126)
+        self.assertEqual(os.listdir(self.scratch), [])
+
+    def test_programs_that_cannot_be_reached_are_told(self):
+        static = os.path.join(self.scratch, "static")
+        subprocess.run(["cc", "-static", "-x", "c", "-", "-o", static], input="int main(void) { return 5; }", text=True,
+                       check=True)
+        told = goshim("trace", "-o", self.out, static)
+        self.assertEqual(told.returncode, 5)
+        self.assertRegex(told.stderr, r"^goshim: trace: [^\n]*statically linked[^\n]*; running natively\n$")
+        self.assertEqual(os.listdir(self.scratch), ["static"])
+
+    def test_a_process_that_goes_on_keeps_its_binary_file(self):
+        with subprocess.Popen([LAUNCHER, "trace", "-o", self.out, self.program, "daemon"], stdin=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as p:
+            said = p.stderr.read()
+            self.assertEqual(p.wait(20), 4)
+            self.assertRegex(said, rf"^goshim: trace: process \d+ goes on; [^\n]* --convert {self.scratch}/t.raw -o {self.out}\n$")
+            self.assertNotIn(f"process {p.pid} ", said)
+            self.assertEqual(os.listdir(self.scratch), ["t.raw"])
+        told = goshim("trace", "--convert", os.path.join(self.scratch, "t.raw"), "-o", self.out)
+        self.assertEqual(told.returncode, 0, told.stderr)
+        self.assertTrue(Trace(self.out).all_slices())
+
+    def test_a_process_that_was_started_by_the_program_and_has_ended_is_converted(self):
+        told = goshim("trace", "-o", self.out, "sh", "-c", f"{self.program} yields 10; exit 6")
+        self.assertEqual(told.returncode, 6)
+        self.assertTrue(Trace(self.out).all_slices())
+        self.assertNotIn("t.raw", os.listdir(self.scratch))
+
+    def test_signals_are_for_the_program_and_the_trace_is_made(self):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            with subprocess.Popen([LAUNCHER, "trace", "-o", self.out, self.program, "pause"], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True) as p:
+                self.assertEqual(p.stdout.readline(), "ready\n")
+                p.send_signal(number)
+                p.communicate(timeout=60)
+                self.assertEqual(p.returncode, 128 + number)
+            self.assertTrue(Trace(self.out).all_slices())
+            self.assertEqual(sorted(os.listdir(self.scratch)), ["t.html", "t.json"])
+
+    def test_files_are_checked_before_the_program_runs(self):
+        ran = os.path.join(self.scratch, "ran")
+
+        def refused(*options):
+            told = goshim("trace", *options, "--", "touch", ran, cwd=self.scratch)
+            self.assertIn(told.returncode, (1, 2))
+            self.assertRegex(told.stderr, r"^goshim: trace: [^\n]*\n(usage: [^\n]*\n)?$")
+            self.assertEqual(os.listdir(self.scratch), [])
+            return told.stderr
+
+        self.assertIn("would be the JSON and the picture", refused("-o", "x.html"))
+        self.assertIn("would be the JSON and the binary file", refused("-o", "x.raw"))
+        self.assertIn("would be the picture and the binary file", refused("-o", "x.json", "--html", "./x.raw"))
+        self.assertIn("cannot be written", refused("-o", "x.json", "--html", "/nowhere/at/all"))
+        self.assertIn("cannot be written", refused("-o", "/nowhere/at/all"))
+        self.assertIn("a file is wanted", refused("-o", "-"))
+        self.assertIn("a file is wanted", refused("-o", ""))
+        self.assertIn("no ordinary file", refused("-o", "/dev/null"))
+        self.assertIn("cannot be written", refused("-o", self.scratch, "--html", "x.html"))
+        self.assertFalse(os.path.exists("/dev/null.html"))
+        os.symlink("/nowhere/at/all", os.path.join(self.scratch, "t.raw"))
+        told = goshim("trace", "-o", self.out, "--", "touch", ran)
+        self.assertRegex(told.stderr, r"^goshim: trace: [^\n]*t.raw exists already\n$")
+        self.assertEqual(os.listdir(self.scratch), ["t.raw"])
+        deep = os.path.join("d" * 200, *["d" * 200] * 5)
+        os.makedirs(os.path.join(self.scratch, deep))
+        told = goshim("trace", "-o", os.path.join(self.scratch, deep, "t.json"), "--", "touch", ran)
+        self.assertRegex(told.stderr, r"^goshim: trace: [^\n]*accepted is [^\n]*\n$")
+        self.assertFalse(os.path.exists(ran))
+        with open(self.out, "w", encoding="utf-8"):
+            pass
+        told = goshim("trace", "--convert", self.out, "-o", self.out)
+        self.assertIn("would be the JSON and the binary file", told.stderr)
+
+    def test_nothing_but_the_picture(self):
+        told = goshim("trace", "-o", "/dev/null", "--html", "p.html", self.program, "yields", "10", cwd=self.scratch)
+        self.assertEqual(told.returncode, 0, told.stderr)
+        self.assertEqual(os.listdir(self.scratch), ["p.html"])
+
+    def test_files_are_for_their_user_only(self):
+        self.trace("yields", "10", options=("--keep-raw",))
+        for name in ("t.json", "t.html", "t.raw"):
+            self.assertEqual(os.stat(os.path.join(self.scratch, name)).st_mode & 0o777, 0o600, name)
+        os.unlink(os.path.join(self.scratch, "t.raw"))
+        os.chmod(self.out, 0o640)
+        self.trace("yields", "10")
+        self.assertEqual(os.stat(self.out).st_mode & 0o777, 0o640)
+
+    def test_json_holds_the_last_part_of_a_long_trace(self):
+        told, whole = self.trace("yields", "20000", options=("--keep-raw", "--json-size", "0"), procs=1)
+        self.assertNotIn("--json-size", told.stderr)
+        raw, part = os.path.join(self.scratch, "t.raw"), os.path.join(self.scratch, "part.json")
+        for size in (1 << 20, 256 << 10):
+            told = goshim("trace", "--convert", raw, "-o", part, "--json-size", f"{size >> 10}k")
+            self.assertEqual(told.returncode, 0, told.stderr)
+            self.assertRegex(told.stderr, r"(?m)^The JSON holds the last [0-9.]+ \w+ of [0-9.]+ \w+ only \(--json-size\)\.$")
+            self.assertRegex(told.stderr, r"(?m)^traced .* 3 threads, ")  # the summary is of the whole
+            self.assertLess(os.path.getsize(part), size)
+            self.assertGreater(os.path.getsize(part), size / 4)
+            trace = Trace(part)
+            self.check_consistent(trace)
+            self.assertEqual(trace.tracks[1, 1], "P0")
+            self.assertEqual([e["args"] for e in trace.slices[1, 1][-5:]], [e["args"] for e in whole.slices[1, 1][-5:]])
+            self.assertGreater(min(e["ts"] for e in trace.all_slices()), min(e["ts"] for e in whole.all_slices()))
+        for bad in ("", "x", "-1", "1x", "1kk", "99999999999999999999", "99999999999g"):
+            self.assertEqual(goshim("trace", "--json-size", bad, "true").returncode, 2, bad)
+
+    def test_what_a_program_is_called_is_printed_as_text(self):
+        evil = os.path.join(self.scratch, "a\033[7m\xc2\x9b\xff".encode("latin-1").decode("utf-8", "surrogateescape"))
+        os.link(self.program, evil)
+        told = goshim("trace", "-o", self.out, evil, "yields", "10")
+        self.assertEqual(told.returncode, 0)
+        self.assertIn("a?[7m?? (process ", told.stderr)
+        with open(os.path.join(self.scratch, "t.html"), encoding="utf-8") as f:
+            self.assertIn("a?[7m?? (process ", f.read())
 
     def test_damaged_files_give_one_line(self):
         _, _ = self.trace("play", self.lock_file(), options=("--keep-raw", "--size", "512k"))
