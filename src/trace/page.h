@@ -32,7 +32,7 @@ inline constexpr uint32_t kPageLayout = 1;
   COUNTER(gs_made, "thread made") \
   COUNTER(gs_ended, "thread ended") \
   COUNTER(wakes, "kernel thread woken or made, to run threads") \
-  COUNTER(futile_wakes, "look for work by a kernel thread that found none") \
+  COUNTER(futile_wakes, "kernel thread that ran out of work too soon to have been worth waking") \
   COUNTER(steal_tries, "look into the queues of the other Ps") \
   COUNTER(steals, "such a look that found threads") \
   COUNTER(handoffs, "P handed over because its kernel thread blocks") \

@@ -333,6 +333,42 @@ void work() {
   close(back[0]);
 }
 
+// ---- who holds what, where no owner is noted in the object ----
+
+pthread_mutex_t early = PTHREAD_MUTEX_INITIALIZER;  // taken before there are threads
+pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
+pthread_once_t once_only = PTHREAD_ONCE_INIT;
+std::atomic<int> come{0};
+
+void wait_for_early() {
+  come++;
+  CHECK_OK(pthread_mutex_lock(&early));
+  CHECK_OK(pthread_mutex_unlock(&early));
+}
+
+void holders() {
+  CHECK_OK(pthread_mutex_lock(&early));
+  pthread_t threads[4];
+  threads[0] = spawn([] {
+    CHECK_OK(pthread_rwlock_rdlock(&rwlock));
+    wait_for_early();
+    CHECK_OK(pthread_rwlock_unlock(&rwlock));
+  });
+  threads[1] = spawn([] { CHECK_OK(pthread_once(&once_only, wait_for_early)); });
+  wait_until(come, 2);
+  threads[2] = spawn([] {
+    CHECK_OK(pthread_rwlock_wrlock(&rwlock));
+    CHECK_OK(pthread_rwlock_unlock(&rwlock));
+  });
+  threads[3] = spawn([] {
+    CHECK_OK(pthread_setname_np(pthread_self(), "a\x1b[2J\nG 99"));
+    CHECK_OK(pthread_once(&once_only, wait_for_early));
+  });
+  show();
+  CHECK_OK(pthread_mutex_unlock(&early));
+  for (pthread_t t : threads) join(t);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -355,6 +391,7 @@ int main(int argc, char** argv) {
   else if (scene == "waits") waits();
   else if (scene == "ring") ring();
   else if (scene == "work") work();
+  else if (scene == "holders") holders();
   else return 2;
   return 0;
 }

@@ -3,9 +3,11 @@
 # run: limit=240
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -18,9 +20,9 @@ SOURCE = "tests/behaviour/dump_scenes.cpp"
 class Scene:
     """A scene of dump_scenes under goshim, standing; its end is checked."""
 
-    def __init__(self, name, **options):
-        env = dict(os.environ, LD_PRELOAD=LIBRARY, **options)
-        self.child = subprocess.Popen([SCENES, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    def __init__(self, name, program=SCENES, **options):
+        env = {**os.environ, "LD_PRELOAD": LIBRARY, **options}
+        self.child = subprocess.Popen([program, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                       stderr=subprocess.PIPE, env=env, text=True)
         assert self.child.stdout.readline() == "ready\n", self.child.communicate()
 
@@ -94,6 +96,30 @@ class Dump(unittest.TestCase):
             self.assertRegex(group_with(dump, f"{name}(void*)"),
                              rf"\]:\n  .*{transfer}  .*{name}\(void\*\) at {SOURCE}:\d+\n  entry: .*{name}")
         self.assertIn('"saver" [', dump)
+
+    def test_holders_that_no_object_names(self):
+        with Scene("holders") as scene:
+            dump = settled(scene, lambda d: d.count("[mutex ") == 2 and "[rwlock " in d and "[once " in d)
+        self.assertRegex(dump, r"(?m)^mutex 0x\w+ \(.*early\): held by G 1, since before the first thread was made; 2 Gs wait for it: 2, 3$")
+        self.assertRegex(dump, r"(?m)^rwlock 0x\w+ \(.*rwlock\): held by 1 reader, which are not noted; 1 G waits for it: 4$")
+        self.assertRegex(dump, r"(?m)^once 0x\w+ \(.*once_only\): held by G 3; 1 G waits for it: 5$")
+        self.assertIn('G 5 "a?[2J?G 99" [once ', dump)
+
+    def test_files_that_have_been_replaced_are_still_read(self):
+        with tempfile.TemporaryDirectory() as folder:
+            library, program = os.path.join(folder, "libgoshim.so"), os.path.join(folder, "dump_scenes")
+            shutil.copy(LIBRARY, library)
+            shutil.copy(SCENES, program)
+            with Scene("deadlock", program=program, LD_PRELOAD=library) as scene:
+                for file in library, program:
+                    os.unlink(file)
+                    shutil.copy("/bin/true", file)
+                told = goshim("dump", str(scene.pid))
+                if os.geteuid() != 0:  # only root is let at what is mapped
+                    self.assertIn("cannot be read, or has been replaced", told.stderr)
+                    return
+                dump = settled(scene, lambda d: d.count("[mutex ") == 2)
+        self.assertRegex(dump, r"transfer\(.*\) at ")
 
     def test_a_thousand_identical_stacks_are_one(self):
         with Scene("thousand") as scene:
@@ -177,7 +203,7 @@ class Dump(unittest.TestCase):
                 (["x"], 2, "no process id: x"),
                 (["--limit", "many", "1"], 2, "--limit takes a number"),
                 ([str(2 ** 22 + 1)], 1, "no process 4194305"),
-                ([str(os.getpid())], 1, "does not run under this goshim")):
+                ([str(os.getpid())], 1, "does not run under goshim")):
             told = goshim("dump", *args)
             self.assertEqual(told.returncode, status, told.stderr)
             self.assertIn(why, told.stderr)

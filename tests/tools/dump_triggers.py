@@ -61,6 +61,16 @@ class Triggers(unittest.TestCase):
                 self.assertIn(" at tests/behaviour/dump_scenes.cpp:", text)
                 self.assertEqual(program.end(), 0, program.stderr())
 
+    def test_without_stderr_there_is_no_dump_elsewhere(self):
+        env = dict(os.environ, LD_PRELOAD=LIBRARY, GOSHIM_DUMP_SIGNAL=str(int(signal.SIGUSR1)))
+        child = subprocess.Popen(["sh", "-c", f"exec {SCENES} work 2>&-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
+                                 text=True)
+        self.assertEqual(child.stdout.readline(), "ready\n")
+        child.send_signal(signal.SIGUSR1)
+        time.sleep(0.5)  # a dump that comes later is not seen, nothing else
+        out, _ = child.communicate(timeout=60)
+        self.assertEqual((child.returncode, out), (0, ""))
+
     def test_sigquit_ends_the_program_unless_asked(self):
         with Program("work") as program:
             program.child.send_signal(signal.SIGQUIT)
