@@ -427,6 +427,40 @@ void preempt_longest(Nanos now) {
   if (computes && !sleeps(longest, m, now)) interrupt(m);
 }
 
+// How late the kernel wakes sysmon, at the least: it follows what is less at once, and what is more slowly. While every P
+// is busy a timer waits for that wake-up, and for a signal that interrupts a G after it: so sysmon wakes earlier by so
+// much, and looks at the clock for what is left.
+class WakeLatency {
+ public:
+  Nanos early() const { return least_; }
+  void note(Nanos late) {
+    if (late < 0) return;
+    least_ = late < least_ ? late : least_ + (late - least_) / 16;
+    if (least_ > kMost) least_ = kMost;
+  }
+
+ private:
+  static constexpr Nanos kMost = 60 * kMicrosecond;
+  Nanos least_ = 0;
+};
+
+// Sleeps until then, or until a timer that is due at that time can be run without delay. Returns the time.
+Nanos sleep_until(Nanos until, Nanos timer) {
+  static WakeLatency latency;
+  bool busy = sched.n_idle_p.load(std::memory_order_relaxed) == 0;
+  Nanos early = busy && until == timer ? latency.early() : 0;
+  Nanos wanted = until - early;
+  timespec ts{wanted / kSecond, wanted % kSecond};
+  sys::call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, nullptr);
+  Nanos now = sys::nanotime();
+  latency.note(now - wanted);
+  while (early != 0 && now < until) {
+    arch::pause();
+    now = sys::nanotime();
+  }
+  return now;
+}
+
 void deep_sleep(Nanos timer) {
   Nanos now = sys::nanotime();
   sched.sysmon_asleep.store(1, std::memory_order_seq_cst);
@@ -474,9 +508,7 @@ void sysmon_main(void* may_have) {
     }
     Nanos until = now + (pace == Pace::Urgent ? kMinSleep : delay);
     if (timer < until) until = timer > now + kMinSleep ? timer : now + kMinSleep;
-    timespec ts{until / kSecond, until % kSecond};
-    sys::call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, nullptr);
-    now = sys::nanotime();
+    now = sleep_until(until, timer);
     sched.coarse_now.store(now, std::memory_order_relaxed);
     looked_at = until;
     watch_for_debugger(now);

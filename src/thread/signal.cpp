@@ -224,6 +224,7 @@ std::atomic<uint64_t> by_descriptor{0};  // those that some signalfd reads
 std::atomic<bool> stops_blocked{false};  // some G has blocked a signal that stops, ever
 std::atomic<uint64_t> take{0};           // what the receiver waits for; written under mask_lock
 std::atomic<uint64_t> kernels{0};        // what it leaves open, for the kernel to act upon; written under mask_lock
+std::atomic<bool> observed{false};       // the program has handlers, or a G has blocked something; the same
 std::atomic<uint32_t> sets_made{0};      // counts changes of the two; written under mask_lock
 std::atomic<uint32_t> sets_known{0};     // the last that the receiver has put into effect; itself (release; acquire)
 // Calls of signal_settle(), and how many of them have an answer: what the process was sent before is dispatched. Asked
@@ -269,9 +270,12 @@ uint32_t update_sets() {
   now_kernels |= stops & ~stops_later;
   if (wanted & kStopping) now_kernels &= ~signal_bit(SIGCONT);  // it takes back what stops: drop_opposite()
   uint64_t now_taken = ~now_kernels & ~to_descriptor & ~stops_later & ~kUnblockable;
-  if (now_taken == take.load(std::memory_order_relaxed) && now_kernels == kernels.load(std::memory_order_relaxed)) {
+  bool now_observed = (wanted | (handled.load(std::memory_order_seq_cst) & ~kFaults & ~kByCaller)) != 0;
+  if (now_taken == take.load(std::memory_order_relaxed) && now_kernels == kernels.load(std::memory_order_relaxed) &&
+      now_observed == observed.load(std::memory_order_relaxed)) {
     return 0;
   }
+  observed.store(now_observed, std::memory_order_seq_cst);
   take.store(now_taken, std::memory_order_seq_cst);
   kernels.store(now_kernels, std::memory_order_seq_cst);
   uint32_t made = sets_made.load(std::memory_order_relaxed) + 1;
@@ -716,13 +720,14 @@ void fetch(uint64_t set) {
   fetch_locked(set);
 }
 
-// Waits until the kernel has one of `set` for the process or the receiver. *news: a signalfd in the receiver's own table
-// of descriptors, -1 where there cannot be one: then what comes is taken at once, and may be overtaken.
-void await_news(int* news, uint64_t set) {
+// Waits until the kernel has one of `set` for the process or the receiver. news: a signalfd in the receiver's own table
+// of descriptors, or negative: then what comes is taken at once, and may be overtaken. That is so where there cannot be
+// one, and where nobody could tell, since every signal to any thread of the process wakes who polls a signalfd.
+void await_news(int news, uint64_t set) {
   uint64_t kick = signal_bit(kKick);
   siginfo_t info;
-  if (*news >= 0) {
-    pollfd wanted{*news, POLLIN, 0};
+  if (news >= 0) {
+    pollfd wanted{news, POLLIN, 0};
     timespec none{};
     if (sys::call(SYS_ppoll, &wanted, 1, nullptr, nullptr, 0) < 0) return;
     while (sys::call(SYS_rt_sigtimedwait, &kick, &info, &none, sizeof kick) > 0) {
@@ -746,7 +751,12 @@ void receiver_main(void*) {
     // 33 is libc's set*id(), which waits for every kernel thread (tcb/setxid.cpp).
     uint64_t mask = ~(kernels.load(std::memory_order_seq_cst) | signal_bit(33));
     sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
-    if (own_files) news = static_cast<int>(sys::call(SYS_signalfd4, news, &set, sizeof set, SFD_CLOEXEC));
+    if (own_files && observed.load(std::memory_order_seq_cst)) {
+      news = static_cast<int>(sys::call(SYS_signalfd4, news, &set, sizeof set, SFD_CLOEXEC));
+    } else if (news >= 0) {
+      sys::close(news);
+      news = -1;
+    }
     sets_known.store(made, std::memory_order_release);
     sys::futex_wake(&sets_known, INT32_MAX);
     for (Item* item = take_all(&forwarded); item;) {
@@ -768,7 +778,7 @@ void receiver_main(void*) {
       settle_done.store(asked, std::memory_order_release);
       sys::futex_wake(&settle_done, INT32_MAX);
     }
-    await_news(&news, set);
+    await_news(news, set);
   }
 }
 
@@ -1163,6 +1173,7 @@ void signal_after_fork_child(G* survivor) {
   stops_blocked.store(false, std::memory_order_relaxed);
   take.store(0, std::memory_order_relaxed);
   kernels.store(0, std::memory_order_relaxed);
+  observed.store(false, std::memory_order_relaxed);
   fetch_lock.reset();
   std::memset(shared, 0, sizeof shared);  // a child has no pending signals
   shared_bits.store(0, std::memory_order_relaxed);
