@@ -49,8 +49,8 @@ bool is_go_program() {
 
 }  // namespace
 
-// The first thread's stack, without the look into /proc/self/maps that pthread_getattr_np() takes: its end is known, since
-// the kernel puts the program's name there (fs/exec.c). False if this is another thread, or looks unusual.
+// The first thread's stack, without the look into /proc/self/maps that pthread_getattr_np() takes: its end is known,
+// since the kernel puts the program's name there (fs/exec.c). False if this is another thread, or looks unusual.
 static bool first_stack(void** base, size_t* size) {
   constexpr uintptr_t kPlausible = 4 << 20;  // what a program's arguments and environment take at most, with frames
   auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));

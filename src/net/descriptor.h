@@ -128,9 +128,9 @@ struct alignas(kCacheLine) Descriptor {
   WaitList watching;                        // lock: calls that are all woken (poll, select)
   // Of a copy made by record_closing(): calls that still use it; the last one closes it (acq_rel: the others are done).
   std::atomic<uint32_t> users{0};
-  // N6: between record_closing() and record_closed(), the thread that closes it (its thread pointer). The closer sets it
-  // and clears it, if nobody has made another file with the number meanwhile, who clears it under lock. Relaxed: the
-  // number's next file is made after the system call.
+  // N6: between record_closing() and record_closed(), the thread that closes it (its thread pointer). The closer sets
+  // it and clears it, if nobody has made another file with the number meanwhile, who clears it under lock. Relaxed:
+  // the number's next file is made after the system call.
   std::atomic<uintptr_t> being_closed{0};
   // See records_recheck(); lock.
   Nanos check_at = 0;   // when it is to be registered again, 0: nobody waits

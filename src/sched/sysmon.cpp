@@ -427,9 +427,9 @@ void preempt_longest(Nanos now) {
   if (computes && !sleeps(longest, m, now)) interrupt(m);
 }
 
-// How late the kernel wakes sysmon, at the least: it follows what is less at once, and what is more slowly. While every P
-// is busy a timer waits for that wake-up, and for a signal that interrupts a G after it: so sysmon wakes earlier by so
-// much, and looks at the clock for what is left.
+// How late the kernel wakes sysmon, at the least: it follows what is less at once, and what is more slowly. While
+// every P is busy a timer waits for that wake-up, and for a signal that interrupts a G after it: so sysmon wakes
+// earlier by so much, and looks at the clock for what is left.
 class WakeLatency {
  public:
   Nanos early() const { return least_; }

@@ -2,13 +2,14 @@
 //
 // Where signals come from. Ms block what is asynchronous; a kernel thread of its own, the receiver, blocks it too. It
 // waits until the kernel has something for the process, by a signalfd which nobody reads, and takes it with
-// rt_sigtimedwait, as does any G that wants to be sure of what was sent before (S7): all signals, apart from those that are ignored and that no G has
-// ever blocked, from those that stop the process, and from those that every G blocks and a signalfd reads. What is
-// ignored it leaves open for the kernel to discard. So it does with what stops, while some G leaves that open: only the
-// kernel can stop all threads, and knows whether SIGCONT came before or after. What it neither takes nor leaves open
-// stays pending in the kernel. So programs change their masks without a word to the kernel, mostly. Other default
-// actions are taken by dispatch(), at once. Some signals come to the M that caused them (faults, SIGPIPE, see
-// signal_open_on_m); the handler there, on_signal or on_fault, puts them where they belong.
+// rt_sigtimedwait, as does any G that wants to be sure of what was sent before (S7): all signals, apart from those
+// that are ignored and that no G has ever blocked, from those that stop the process, and from those that every G
+// blocks and a signalfd reads. What is ignored it leaves open for the kernel to discard. So it does with what stops,
+// while some G leaves that open: only the kernel can stop all threads, and knows whether SIGCONT came before or
+// after. What it neither takes nor leaves open stays pending in the kernel. So programs change their masks without a
+// word to the kernel, mostly. Other default actions are taken by dispatch(), at once. Some signals come to the M that
+// caused them (faults, SIGPIPE, see signal_open_on_m); the handler there, on_signal or on_fault, puts them where they
+// belong.
 //
 // Where they wait. One list for the process (shared_list), taken from by any G that leaves the signal open; and one for
 // each G of those sent to it. A G that is to look is kicked: bits in its Tls, and then by its state: taken off its wait
@@ -26,14 +27,15 @@
 //       and to signals that stop, once a G has blocked one: then each of them that begins or ends looks what that
 //       changes, and who is the first to make them matter issues a membarrier before it counts. A G that blocks
 //       something joins both counts under mask_lock: else it would for a moment seem to block nothing.
+//   S6  What every G blocks and a signalfd reads is on no list. Who puts a signal on one looks at `take` afterwards;
+//       who changes `take` looks at the lists afterwards; either hands it to the kernel.
 //   S7  Signals for the process are taken from the kernel, and sent by the process itself, under fetch_lock, which is
 //       kept until the signal is on its list: so nobody overtakes another, and who has the lock and finds nothing in
 //       the kernel knows that all is on the lists.
-//   S6  What every G blocks and a signalfd reads is on no list. Who puts a signal on one looks at `take` afterwards;
-//       who changes `take` looks at the lists afterwards; either hands it to the kernel.
 //
 // Everything that handlers of the kernel touch is lock-free: items and states come from SafePools, a G's incoming list
-// takes pushes from anywhere. Locks: fetch_lock, then mask_lock, then shared_lock; only the first is held while kicking.
+// takes pushes from anywhere. Locks: fetch_lock, then mask_lock, then shared_lock; only the first is held while
+// kicking.
 #include "thread/signal.h"
 
 #include <errno.h>

@@ -80,8 +80,8 @@ siginfo_t signal_info(int sig, int code);
 int signal_send(G* g, const siginfo_t& info);
 // To the process itself; 0 or -errno. The signal has been delivered on return if the calling G takes it.
 long signal_send_process(const siginfo_t& info);
-// On a G: what the process has been sent so far is delivered, or pending for the G to see, before this returns; natively
-// the kernel does so whenever a call returns. Costs a system call.
+// On a G: what the process has been sent so far is delivered, or pending for the G to see, before this returns;
+// natively the kernel does so whenever a call returns. Costs a system call.
 void signal_fetch();
 // The same for what timers send to threads, too (SIGEV_THREAD_ID), of signal sig (0: any). Waits for the receiver.
 void signal_settle(int sig);

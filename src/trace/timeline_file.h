@@ -67,8 +67,8 @@ constexpr uint64_t kTimeLimit = uint64_t{1} << (64 - kTimeShift);
 
 // Reading the clock takes as long as a switch. So yields that follow each other closely share one reading: YieldRun is
 // the first, what comes before the next record of this M lies between the two. Who ran is told by the distance of its
-// id from run_base() of the first one, + 1, in an entry of one byte (width 1) or two; 0 ends the list. Pages of the file
-// that are touched for the first time are what a trace costs most, so the narrow ones are used where they reach.
+// id from run_base() of the first one, + 1, in an entry of one byte (width 1) or two; 0 ends the list. Pages of the
+// file that are touched for the first time are what a trace costs most, so the narrow ones are used where they reach.
 constexpr int kRunRecords = 7;
 constexpr uint64_t kWideRun = uint64_t{1} << 32;  // in YieldRun's argument: entries of two bytes
 constexpr uint32_t run_reach(int width) { return width == 1 ? 0xff : 0xffff; }  // distances are below

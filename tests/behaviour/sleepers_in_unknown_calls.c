@@ -1,5 +1,6 @@
 // Shows that threads which sleep by an instruction of their own (as those of OpenMP do) do not keep others from
-// running: many short-lived ones meet in turn. Were each found only after a tenth of a second, this would take a minute.
+// running: many short-lived ones meet in turn. Were each found only after a tenth of a second, this would take a
+// minute.
 #include "check.h"
 
 #include <limits.h>
