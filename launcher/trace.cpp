@@ -1,7 +1,6 @@
 // goshim trace: runs a program with GOSHIM_TRACE, or takes a file that one has left, and makes it readable.
 #include "launcher/trace.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -31,10 +30,10 @@ constexpr char kDefaultOutput[] = "trace.json";
 
 struct Request {
   std::string json = kDefaultOutput;
-  std::string html;              // empty: beside the JSON
-  std::string size;              // empty: the library's default
-  std::string convert;           // the file to convert; empty: run a program
-  size_t json_size = 256 << 20;  // 0: no limit
+  std::string html;            // empty: beside the JSON
+  std::string size;            // empty: the library's default
+  std::string convert;         // the file to convert; empty: run a program
+  long json_size = 256 << 20;  // bytes; 0: no limit
   bool keep_raw = false;
 };
 
@@ -146,7 +145,7 @@ Conversion convert(const Request& request, const std::string& raw, Outputs* outp
     }
     model.run();
     measured.close();
-    from = measured.last_part(request.json_size);
+    from = measured.last_part(static_cast<uint64_t>(request.json_size));
   }
   JsonWriter json(recording, &model_of_json, from);
   Picture picture(recording);
@@ -233,20 +232,6 @@ int run_program(const Request& request, const Program& program, char** argv) {
   return result || conversion == Conversion::Done ? result : kFailed;
 }
 
-// As GOSHIM_TRACE_SIZE, without its range.
-bool parse_bytes(const char* text, size_t* bytes) {
-  char* end;
-  errno = 0;
-  unsigned long long n = strtoull(text, &end, 10);
-  if (end == text || *text < '0' || *text > '9' || errno) return false;
-  const char* const kUnits = "kmg";
-  const char* unit = *end ? strchr(kUnits, tolower(static_cast<unsigned char>(*end))) : nullptr;
-  if (*end && (!unit || end[1])) return false;
-  auto shift = unit ? 10 * (unit - kUnits + 1) : 0;
-  *bytes = n << shift;
-  return *bytes >> shift == n;
-}
-
 int run(int argc, char** argv) {
   enum { kHtml = 256, kSize, kJsonSize, kKeepRaw, kConvert };
   constexpr option kLong[] = {
@@ -261,7 +246,7 @@ int run(int argc, char** argv) {
       case kHtml: request.html = optarg; break;
       case kSize: request.size = optarg; break;
       case kJsonSize:
-        if (!parse_bytes(optarg, &request.json_size))
+        if (!goshim::parse_bytes(optarg, &request.json_size))
           return usage_error(kTrace, "trace: --json-size \"%s\": accepted is a number, with k, m or g", optarg);
         break;
       case kKeepRaw: request.keep_raw = true; break;

@@ -258,9 +258,6 @@ class Picture : public Sink {
   std::vector<long> waiting_;  // the most that were runnable
 };
 
-// A text that may hold anything as valid UTF-8 in one line; in JSON, with the quotes; in HTML.
-std::string printable(const std::string& text);
-std::string json_quoted(const std::string& text);
 std::string html_escaped(const std::string& text);
 // "1.234 s", "56.7 ms", "890 us"
 std::string duration(Time t);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "launcher/text.h"
 #include "launcher/trace.h"
 #include "trace/page.h"
 

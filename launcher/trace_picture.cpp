@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "launcher/text.h"
 #include "launcher/trace.h"
 
 namespace launcher::trace {

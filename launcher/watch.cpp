@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "launcher/trace.h"
+#include "launcher/text.h"
 
 namespace launcher {
 namespace {
@@ -128,7 +128,7 @@ pid_t parse_pid(const char* s) {
 std::string process_name(pid_t pid) {
   std::string name = read_text(proc(pid, "comm"));
   if (!name.empty() && name.back() == '\n') name.pop_back();
-  return name.empty() ? "?" : trace::printable(name);
+  return name.empty() ? "?" : printable(name);
 }
 
 long process_status(pid_t pid, const char* name) {

@@ -85,23 +85,6 @@ bool parse_switch(const char* s, long* v) {
   return strcmp(s, "off") == 0 || strcmp(s, "0") == 0;
 }
 
-bool parse_bytes(const char* s, long* v) {
-  const char* end;
-  if (!parse_number(s, v, &end)) return false;
-  int shift = 0;
-  switch (*end) {
-    case 'k':
-    case 'K': shift = 10; break;
-    case 'm':
-    case 'M': shift = 20; break;
-    case 'g':
-    case 'G': shift = 30; break;
-    default: break;
-  }
-  if (shift) end++;
-  return !*end && !__builtin_mul_overflow(*v, 1L << shift, v);
-}
-
 bool parse(const Entry& e, const char* s, long* v) {
   const char* end;
   switch (e.kind) {
@@ -125,16 +108,6 @@ void store(const Entry& e, const char* text, long v, Options* out) {
   }
 }
 
-// s, cut and without control characters, so that a message stays one line.
-struct Printable {
-  explicit Printable(const char* s, size_t n = SIZE_MAX) {
-    size_t i = 0;
-    for (; i < n && s[i] && i + 1 < sizeof text; i++) text[i] = s[i] >= ' ' && s[i] <= '~' ? s[i] : '?';
-    text[i] = 0;
-  }
-  char text[80];
-};
-
 // True if the program has privileges that its user lacks: the environment is not to be trusted then.
 bool secure() {
   Elf64_auxv_t entries[64] = {};
@@ -146,6 +119,23 @@ bool secure() {
 }
 
 }  // namespace
+
+bool parse_bytes(const char* s, long* v) {
+  const char* end;
+  if (!parse_number(s, v, &end)) return false;
+  int shift = 0;
+  switch (*end) {
+    case 'k':
+    case 'K': shift = 10; break;
+    case 'm':
+    case 'M': shift = 20; break;
+    case 'g':
+    case 'G': shift = 30; break;
+    default: break;
+  }
+  if (shift) end++;
+  return !*end && !__builtin_mul_overflow(*v, 1L << shift, v);
+}
 
 int options_parse(char** envp, Options* out) {
   int lines = 0;

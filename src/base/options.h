@@ -61,6 +61,9 @@ int options_parse(char** envp, Options* out);
 // True if the option called name (GOSHIM_...) may have that value; else accepted says what it may have, as a phrase.
 bool options_accept(const char* name, const char* value, char* accepted, size_t size);
 
+// A number of bytes, with k, m or g behind it for powers of 1024. False if s is none, or too large.
+bool parse_bytes(const char* s, long* v);
+
 // Prints the table.
 void options_help(int fd);
 

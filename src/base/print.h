@@ -26,4 +26,14 @@ void message(const char* fmt, ...) __attribute__((format(printf, 1, 2)));
   } while (0)
 #endif
 
+// s, of n bytes at most, cut and without control characters: a message stays one line, and a terminal obeys nothing.
+struct Printable {
+  explicit Printable(const char* s, size_t n = SIZE_MAX) {
+    size_t i = 0;
+    for (; i < n && s[i] && i + 1 < sizeof text; i++) text[i] = s[i] >= ' ' && s[i] <= '~' ? s[i] : '?';
+    text[i] = 0;
+  }
+  char text[80];
+};
+
 }  // namespace goshim

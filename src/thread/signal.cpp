@@ -718,6 +718,7 @@ void fetch_locked(uint64_t set) {
 
 // Preemption off.
 void fetch(uint64_t set) {
+  if (set == 0) return;
   LockGuard guard(fetch_lock);
   fetch_locked(set);
 }
@@ -1268,13 +1269,19 @@ int signal_action(int sig, const struct sigaction* action, struct sigaction* old
   return 0;
 }
 
+// By the program. Of what is pending and becomes open one is delivered before the call returns (POSIX). Preemption off.
+static void change_mask(G* g, uint64_t mask) {
+  uint64_t opened = g->sigmask.load(std::memory_order_relaxed) & ~mask;
+  set_own_mask(g, mask);
+  settle_mask(g);
+  fetch(opened);
+}
+
 uint64_t signal_set_mask(uint64_t mask) {
   NoPreempt guard;
   G* g = getg();
   uint64_t old = g->sigmask.load(std::memory_order_relaxed);
-  set_own_mask(g, mask);
-  settle_mask(g);
-  if (old & ~mask) fetch(old & ~mask);  // of what is pending one is delivered before the call returns (POSIX)
+  change_mask(g, mask);
   return old;
 }
 
@@ -1286,9 +1293,7 @@ uint64_t signal_lend_mask(uint64_t mask) {
   uint64_t old = g->sigmask.load(std::memory_order_relaxed);
   state->lent = true;
   state->lent_from = old;
-  set_own_mask(g, mask);
-  settle_mask(g);
-  if (old & ~mask) fetch(old & ~mask);
+  change_mask(g, mask);
   return old;
 }
 

@@ -137,13 +137,9 @@ void list_one(G* g, void* arg) {
   if (status == GStatus::Dead || g->id == 0) return;
   list->count++;
   char line[256];
-  char name[sizeof g->name + 1] = {};
-  std::memcpy(name, g->name, sizeof g->name);
-  for (char& c : name) {
-    if (c != 0 && (c < ' ' || c > '~')) c = '?';  // it may hold what a terminal obeys
-  }
+  Printable name(g->name, sizeof g->name);
   size_t n = format(line, sizeof line, "G %lu", static_cast<unsigned long>(g->id));
-  if (name[0]) n += format(line + n, sizeof line - n, " \"%s\"", name);
+  if (name.text[0]) n += format(line + n, sizeof line - n, " \"%s\"", name.text);
   switch (status) {
     case GStatus::Dead: break;
     case GStatus::Runnable: n += format(line + n, sizeof line - n, " [runnable]"); break;
