@@ -25,6 +25,7 @@
 #include "base/host.h"
 #include "base/print.h"
 #include "sched/internal.h"
+#include "sched/slice.h"
 #include "thread/cancel.h"
 #include "thread/signal.h"
 #include "trace/page.h"
@@ -152,7 +153,7 @@ M* m_of_kernel_thread(int tid) {
   return m;
 }
 
-void on_request(int, void*, void* uc) {
+void on_request(int, void* info, void* uc) {
   G* g = goshim_tls.owner ? goshim_tls.owner : getg();  // hidden by vfork, it is still the G of an M
   if (!g) {
     cancel_run_foreign();
@@ -165,6 +166,10 @@ void on_request(int, void*, void* uc) {
   if (GOSHIM_UNLIKELY(m->tid != tid)) m = m_of_kernel_thread(tid);
   if (!m) return;
   g->requests++;
+  if (static_cast<siginfo_t*>(info)->si_code == SI_TIMER) {
+    if (slice_timer_fired(m)) inject_requests(uc);
+    return;
+  }
   // First this, then the requests: who finds the flag set has made his request before.
   m->preempt_sent.store(false, std::memory_order_seq_cst);
   if (timespec* end = m->wait_end.load(std::memory_order_relaxed)) *end = {};
@@ -263,6 +268,7 @@ void run_pending(G* g, void* area) {
     }
     if ((bits & kPendingPreempt) && g->region_depth == 0) {
       tally(Counter::preempts_taken);
+      if (area) slice_timer_start(g->m.load(std::memory_order_relaxed));
       sched_preempted();
     }
   }

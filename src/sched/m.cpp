@@ -15,6 +15,7 @@
 #include "base/slab.h"
 #include "sched/inject.h"
 #include "sched/internal.h"
+#include "sched/slice.h"
 #include "tcb/tcb.h"
 #include "thread/fork.h"
 #include "trace/timeline.h"
@@ -334,6 +335,7 @@ void m_after_fork_child() {
   }
   std::atomic<uint32_t> never{0};
   while (m->tid == sched.pid) sys::futex_wait(&never, 0);
+  slice_timer_end(m);
   timeline_m_end(m);
   m_leave_thread_pointer(m);
   tcb::end_kernel_thread();

@@ -1079,6 +1079,23 @@ void yield() {
   switch_g_to_g(g, m, next, true);
 }
 
+// A G that is preempted goes on where its data is cached, if it gets its share there too: where nobody waits for
+// whichever P comes first, and no other P has fewer to run.
+static bool stays_at(const P* p) {
+  if (queued_globally() || sched.n_idle_p.load(std::memory_order_relaxed) != 0 ||
+      sched.surplus.load(std::memory_order_relaxed)) {
+    return false;
+  }
+  uint32_t length = runq_length(p);
+  if (length == 0) return false;
+  for (int i = 0; i < sched.procs; i++) {
+    const P* other = &sched.ps[i];
+    if (other->status.load(std::memory_order_relaxed) == PStatus::Idle) continue;  // retired
+    if (runq_length(other) < length) return false;
+  }
+  return true;
+}
+
 void sched_preempted(StopReason why) {
   G* g = getg();
   if (g->region_depth != 0) return;
@@ -1090,6 +1107,8 @@ void sched_preempted(StopReason why) {
   if (p && m->preempt_force.load(std::memory_order_relaxed)) {
     // Forced in the middle of libc (D5): it may hold malloc's lock, so it must run again soon.
     m->preempt_force.store(false, std::memory_order_relaxed);
+    put_tail(p, g);
+  } else if (p && why == StopReason::Preempted && stays_at(p)) {
     put_tail(p, g);
   } else {
     LockGuard guard(sched.lock);

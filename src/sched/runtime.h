@@ -320,6 +320,16 @@ struct alignas(kCacheLine) M {
   Nanos preempt_since = 0;
   std::atomic<Nanos> preempt_last{0};      // read by the handler, too (relaxed)
   std::atomic<bool> preempt_force{false};  // even out of libc's text; sysmon sets, the handler reads (relaxed)
+  // Its slice timer (sched/slice.h): the kernel's number of it, what it saw last. Itself and its handler; sysmon reads
+  // whether it runs (relaxed).
+  std::atomic<bool> slice_timed{false};
+  int slice_timer = -1;
+  int slice_spare = 0;
+  uint32_t slice_calls = 0;
+  const P* slice_p = nullptr;
+  uint64_t slice_tick = 0;
+  Nanos slice_when = 0;
+  Nanos slice_cpu = 0;
   // When its wait in libc's code ends, see sync/shared.h; itself and its handler (relaxed: one kernel thread).
   std::atomic<timespec*> wait_end{nullptr};
   void* spent_area = nullptr;        // saved context that the last restore on this M read; itself

@@ -25,6 +25,7 @@
 #include "sched/inject.h"
 #include "sched/internal.h"
 #include "sched/runq.h"
+#include "sched/slice.h"
 #include "trace/dump.h"
 #include "trace/page.h"
 #include "trace/timeline.h"
@@ -37,12 +38,12 @@ constexpr Nanos kMaxSleep = 10 * kMillisecond;
 constexpr Nanos kThriftySleep = kMillisecond;  // while ready() leaves wake-ups to sysmon
 constexpr Nanos kBriskSleep = 200 * kMicrosecond;
 constexpr int kEagerRounds = 50;  // idle rounds before the sleep doubles
-constexpr Nanos kSlice = 3 * kMillisecond;
 constexpr Nanos kLeftAlone = 10 * kMillisecond;  // a call for which nobody waits
 constexpr Nanos kStepped = 100 * kMillisecond;   // after a stop by a debugger nothing is preempted for so long
 constexpr Nanos kHogSlice = kMillisecond;        // what a G may use up when a timer or I/O made another one ready
 constexpr Nanos kHogLeast = 50 * kMicrosecond;   // and the least it is left
 constexpr Nanos kLate = 200 * kMicrosecond;      // a timer that an idle P's M should have run by now
+constexpr Nanos kTimersAround = 100 * kMillisecond;  // since one was seen: more may come
 constexpr Nanos kSleeper = 100 * kMillisecond;  // for so long a G once found asleep in an unknown call is not preempted
 constexpr Nanos kAwakeAfterWake = 10 * kMillisecond;
 
@@ -189,15 +190,16 @@ bool stepped() {
   return looked_at - stopped_at < kStepped;
 }
 
-void interrupt(M* m) {
-  if (!stepped()) inject_preempt(m);
-}
-
 void ask_to_give_way(const M* m) {
   G* g = m->curg.load(std::memory_order_acquire);
   if (g == m->g0 || stepped()) return;
   tls_of(g)->pending.fetch_or(kPendingPreempt, std::memory_order_seq_cst);
   tally(Counter::preempts_asked);
+}
+
+void interrupt(M* m) {
+  if (!options.preempt) ask_to_give_way(m);
+  else if (!stepped()) inject_preempt(m);
 }
 
 // Notes whether the G on m makes calls: such a one need not be interrupted. It is believed for a slice, since its
@@ -218,22 +220,27 @@ bool is_sleeper(const M* m, Nanos now) { return now - m->curg.load(std::memory_o
 // True if the G on m has computed since it was last asked about and others wait: its slice is over. A thread that
 // sleeps in calls unknown to goshim is not preempted, since the signal might cut such a call short with an EINTR that
 // the program does not expect; its P is retaken as it sleeps.
+// To have had a core nearly all the time since the last look is enough, and known without reading a file of the kernel.
 // What can be had of it without a signal is asked for: that it yields when it next enters the runtime.
-bool slice_is_over(P* p, const M* m, Nanos slice, Nanos now, bool had_core) {
+bool slice_is_over(P* p, const M* m, Nanos now, bool had_core) {
   Nanos ran = now - p->seen_sched_when;
-  if (ran < slice / 2) return false;
+  if (ran < kSlice / 2) return false;
+  if (had_core && !is_sleeper(m, now)) {
+    p->seen_switches = P::kNotRead;
+    return ran >= kSlice;
+  }
   if (p->seen_switches == P::kNotRead) {
     p->seen_switches = voluntary_switches(m->tid);
     p->seen_switches_when = now;
   }
-  if (ran < slice || now - p->seen_switches_when < slice / 4) return false;
+  if (ran < kSlice || now - p->seen_switches_when < kSlice / 4) return false;
   long switches = voluntary_switches(m->tid);
   bool slept = switches != p->seen_switches || is_sleeper(m, now);
-  if (switches < 0) slept = !had_core && ran < kSlicesOfDoubt * slice;
+  if (switches < 0) slept = !had_core && ran < kSlicesOfDoubt * kSlice;
   p->seen_switches = switches;
   p->seen_switches_when = now;
   if (!slept) return true;
-  if (switches >= 0) p->seen_sched_when = now - slice / 2;
+  if (switches >= 0) p->seen_sched_when = now - kSlice / 2;
   ask_to_give_way(m);
   return false;
 }
@@ -261,24 +268,20 @@ bool others_look() {
   return sched.n_idle_p.load(std::memory_order_relaxed) + sched.n_spinning.load(std::memory_order_relaxed) != 0;
 }
 
-bool others_wait(P* p) {
-  return !runq_empty(p) || queued_globally() || sched.surplus.load(std::memory_order_relaxed) ||
-         p->timers.first.load(std::memory_order_relaxed) <= sys::nanotime();
-}
-
 // Gs wait for events, and no M blocks in the poller: it is for sysmon to see that somebody looks (S5 in proc.cpp).
 bool poller_is_ours() {
   return poller_waiters.load(std::memory_order_relaxed) != 0 && sched.last_poll.load(std::memory_order_relaxed) != 0;
 }
 
-// How soon to look again: when there is need, for a slice to end, for a short call to become a long one, once more at
-// once, at once for some time.
-enum class Pace { Idle, Watch, Brisk, Urgent, Eager };
+// How soon to look again: when there is need, whether a slice that ends by itself has, for a slice to end, for a short
+// call to become a long one, once more at once, at once for some time.
+enum class Pace { Idle, Timed, Watch, Brisk, Urgent, Eager };
 
 // One round over all Ps; how soon to look again.
 Pace retake(Nanos now) {
   int acted = 0;
   bool waits = false;   // a G waits for a slice to end
+  bool timed = false;   // the same, and sysmon need not see to it
   bool behind = false;  // a G waits behind short calls
   bool hogs = false;    // it may have to be interrupted for that
   for (int i = 0; i < sched.procs; i++) {
@@ -302,16 +305,15 @@ Pace retake(Nanos now) {
         p->seen_cpu = -1;
         continue;
       }
-      bool urgent = sched.urgent_size.load(std::memory_order_relaxed) != 0;
-      Nanos slice = urgent ? kHogSlice : kSlice;
       look_at_calls(p, m, now);
-      if (p->gives_way) {
-        if (now - p->seen_sched_when >= slice) ask_to_give_way(m);
+      bool by_itself = slice_timed(m, now - p->seen_sched_when);
+      if (p->gives_way && !by_itself) {
+        if (now - p->seen_sched_when >= kSlice) ask_to_give_way(m);
         waits = true;
         continue;
       }
       Nanos cpu = kernel_cpu_time(m->tid);
-      if (p->seen_cpu >= 0) cpu_sampled(m, cpu - p->seen_cpu);
+      if (p->seen_cpu >= 0 && !by_itself) cpu_sampled(m, cpu - p->seen_cpu);
       bool computing = p->seen_cpu >= 0 && cpu != p->seen_cpu;
       bool had_core = had_a_core(p, cpu, now);
       if (computing || p->seen_cpu < 0) p->seen_computing = now;
@@ -326,8 +328,17 @@ Pace retake(Nanos now) {
         }
         continue;
       }
+      if (!options.preempt) {
+        if (now - p->seen_sched_when >= kSlice) ask_to_give_way(m);
+        timed = true;
+        continue;
+      }
       hogs = true;
-      if (slice_is_over(p, m, slice, now, had_core)) interrupt(m);
+      if (by_itself) {
+        timed = true;
+        continue;
+      }
+      if (slice_is_over(p, m, now, had_core)) interrupt(m);
       waits = true;
     } else if (status == PStatus::Syscall) {
       uint32_t tick = p->syscalltick.load(std::memory_order_relaxed);
@@ -351,7 +362,7 @@ Pace retake(Nanos now) {
     }
   }
   if (sched.urgent_size.load(std::memory_order_relaxed)) return hogs ? Pace::Urgent : Pace::Brisk;
-  return acted ? Pace::Eager : behind ? Pace::Brisk : waits ? Pace::Watch : Pace::Idle;
+  return acted ? Pace::Eager : behind ? Pace::Brisk : waits ? Pace::Watch : timed ? Pace::Timed : Pace::Idle;
 }
 
 // Whether every running P has been held by one and the same G for long: then what comes in must not wait for its turn.
@@ -365,8 +376,9 @@ bool all_hogged(Nanos now) {
   return true;
 }
 
-Nanos longest_sleep(Pace pace) {
+Nanos longest_sleep(Pace pace, bool timers) {
   Nanos longest = kMaxSleep;
+  if (pace == Pace::Timed) longest = timers ? kSlice / 3 : kSlice;
   if (pace == Pace::Watch) longest = kSlice / 3;
   if (pace == Pace::Brisk) longest = kBriskSleep;
   bool thrifty = wakes_are_thrifty() || poller_is_ours();
@@ -483,18 +495,20 @@ void sysmon_main(void* may_have) {
   int idle = 0;
   Pace pace = Pace::Idle;
   Nanos delay = kMinSleep;
+  Nanos timer_seen = -kTimersAround;
   for (;;) {
     if (idle == 0) delay = kMinSleep;
     else if (idle > kEagerRounds && pace != Pace::Urgent) delay *= 2;
-    if (Nanos longest = longest_sleep(pace); delay > longest) delay = longest;
     Nanos now = sys::nanotime();
+    Nanos timer = next_timer();
+    if (timer != kForever) timer_seen = now;
+    if (Nanos longest = longest_sleep(pace, now - timer_seen < kTimersAround); delay > longest) delay = longest;
     if (own_table) fetch();
     Nanos recheck = sched.recheck_at.load(std::memory_order_relaxed);
     if (recheck != kRecheckNow && now >= recheck && poller_waiters.load(std::memory_order_relaxed) != 0) {
       sched.recheck_at.store(kRecheckNow, std::memory_order_relaxed);
       if (sched.last_poll.load(std::memory_order_relaxed) == 0) poller_break();
     }
-    Nanos timer = next_timer();
     bool all_idle = sched.n_idle_p.load(std::memory_order_relaxed) == sched.active.load(std::memory_order_relaxed);
     if (all_idle && !poller_is_ours()) {
       Nanos latest = timer == kForever ? kForever : timer + kMillisecond;
@@ -534,6 +548,11 @@ void sysmon_main(void* may_have) {
 bool stopped_since(Nanos when, Nanos now) {
   constexpr Nanos kStopped = 2 * kMillisecond;
   return now - when > kStopped && traced_by_debugger();
+}
+
+bool others_wait(const P* p) {
+  return !runq_empty(p) || queued_globally() || sched.surplus.load(std::memory_order_relaxed) ||
+         p->timers.first.load(std::memory_order_relaxed) <= sys::nanotime();
 }
 
 bool kernel_thread_sleeps(int tasks, int tid) { return asleep(task_state(tasks, tid)); }
