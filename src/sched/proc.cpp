@@ -1012,7 +1012,10 @@ void ready(G* g) {
 void run_before_wait(G* g) {
   NoPreempt guard;
   P* p = m_p(current_m());
-  if (p && runq_take_last(p, g)) put_next(p, g);
+  if (!p || !runq_take_last(p, g)) return;
+  // What was to be next remains it after g, and the ring's last is again what was made last.
+  G* displaced = next_put(p, g);
+  if (displaced && !runq_push_front(p, displaced)) put_tail(p, displaced);
 }
 
 void ready_many(G** gs, int n) {

@@ -7,8 +7,8 @@
 //       since overwritten are dropped, because head has then moved.
 //   R3  tail's release store publishes the slot; a consumer's acquire load of tail sees it.
 //   R4  Consumers change head only while tail is as they saw it: both are words of one CAS. So the owner may take the
-//       last one back. It then moves both ends on by the ring's size, or a consumer could meet the same pair of ends
-//       again with another G in the last slot.
+//       last one back, or put one before the first. It then moves both ends on by the ring's size, or a consumer could
+//       meet the same pair of ends again with another G in that slot.
 //
 // runnext is written at every hand-over and stolen seldom, so its owner uses no locked instruction and the thief pays:
 //
@@ -94,6 +94,17 @@ inline bool runq_take_last(P* p, const G* g) {
   uint32_t tail = p->runq_tail.load(std::memory_order_relaxed);
   if (head == tail || p->runq[(tail - 1) % kRunqSize].load(std::memory_order_relaxed) != g) return false;
   return runq_move(p, head, tail, head + kRunqSize, tail - 1 + kRunqSize);  // R4
+}
+
+// Owner only: g comes first. False when the ring is full.
+inline bool runq_push_front(P* p, G* g) {
+  for (;;) {
+    uint32_t head = p->runq_head.load(std::memory_order_acquire);
+    uint32_t tail = p->runq_tail.load(std::memory_order_relaxed);
+    if (GOSHIM_UNLIKELY(tail - head >= kRunqSize)) return false;
+    p->runq[(head - 1) % kRunqSize].store(g, std::memory_order_relaxed);
+    if (runq_move(p, head, tail, head - 1 + kRunqSize, tail + kRunqSize)) return true;  // R4
+  }
 }
 
 // Owner only: half of the ring into batch (at most kRunqBatch); the number, 0 if consumers were faster.

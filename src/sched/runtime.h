@@ -255,9 +255,9 @@ struct alignas(kCacheLine) P {
   TimerHeap timers;
 
   // What sysmon saw last; sysmon only.
-  uint64_t seen_schedtick = 0;
+  uint64_t seen_schedtick = ~uint64_t{0};
   Nanos seen_sched_when = 0;
-  uint32_t seen_syscalltick = 0;
+  uint32_t seen_syscalltick = ~uint32_t{0};
   Nanos seen_syscall_when = 0;
   Nanos seen_cpu = 0;  // of its M, at seen_cpu_when; it had used some at seen_computing
   Nanos seen_cpu_when = 0;

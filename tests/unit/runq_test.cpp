@@ -57,6 +57,18 @@ TEST_F(Runq, GivesTheLastBackToItsOwnerOnly) {
   EXPECT_FALSE(runq_take_last(p.get(), &gs[2]));
 }
 
+TEST_F(Runq, PutsOneBeforeTheFirst) {
+  std::vector<G> gs(kRunqSize + 1);
+  EXPECT_TRUE(runq_push_front(p.get(), &gs[1]));  // at the very beginning the ends wrap
+  EXPECT_TRUE(runq_push(p.get(), &gs[2]));
+  EXPECT_TRUE(runq_push_front(p.get(), &gs[0]));
+  EXPECT_EQ(runq_length(p.get()), 3U);
+  for (int i = 0; i < 3; i++) EXPECT_EQ(runq_pop(p.get()), &gs[i]);
+  EXPECT_TRUE(runq_empty(p.get()));
+  for (uint32_t i = 0; i < kRunqSize; i++) ASSERT_TRUE(runq_push(p.get(), &gs[i]));
+  EXPECT_FALSE(runq_push_front(p.get(), &gs[kRunqSize]));
+}
+
 TEST_F(Runq, RunnextCountsAsWork) {
   G g;
   EXPECT_TRUE(runq_empty(p.get()));
@@ -82,12 +94,12 @@ TEST_F(Runq, LosesAndDoublesNothingUnderThieves) {
     });
   }
   for (int i = 0; i < kGs; i++) {
-    while (!runq_push(p.get(), &gs[i])) {
+    while (!(i % 7 == 0 ? runq_push_front(p.get(), &gs[i]) : runq_push(p.get(), &gs[i]))) {
       G* batch[kRunqBatch];
       uint32_t n = runq_take_half(p.get(), batch);
       for (uint32_t k = 0; k < n; k++) note(batch[k]);
     }
-    if (i % 5 == 0 && runq_take_last(p.get(), &gs[i])) note(&gs[i]);
+    if (i % 5 == 0 && runq_take_last(p.get(), &gs[i])) note(&gs[i]);  // not where it was put before the first
     if (i % 3 == 0) {
       if (G* g = runq_pop(p.get())) note(g);
     }
