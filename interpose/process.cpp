@@ -206,14 +206,6 @@ bool goshim::process_syscall(long nr, const long args[6], long* result) {
     return REAL(name) arguments;                  \
   }
 
-MAKES_THREAD(aio_read, (aiocb * request), (request))
-MAKES_THREAD(aio_write, (aiocb * request), (request))
-MAKES_THREAD(aio_fsync, (int operation, aiocb* request), (operation, request))
-MAKES_THREAD(lio_listio, (int mode, aiocb* const list[], int n, sigevent* event), (mode, list, n, event))
-MAKES_THREAD(aio_read64, (aiocb64 * request), (request))
-MAKES_THREAD(aio_write64, (aiocb64 * request), (request))
-MAKES_THREAD(aio_fsync64, (int operation, aiocb64* request), (operation, request))
-MAKES_THREAD(lio_listio64, (int mode, aiocb64* const list[], int n, sigevent* event), (mode, list, n, event))
 MAKES_THREAD(getaddrinfo_a, (int mode, gaicb* list[], int n, sigevent* event), (mode, list, n, event))
 MAKES_THREAD(mq_notify, (mqd_t queue, const sigevent* event), (queue, event))
 

@@ -1,4 +1,5 @@
 // All tables of interposed symbols (see real.h). No include guard: expanded several times.
+#include "interpose/aio.def"
 #include "interpose/cancel.def"
 #include "interpose/ident.def"
 #include "interpose/io.def"

@@ -17,6 +17,7 @@
 //       process's first kernel thread by the TCB in it, as it knows main's.
 //   F4  From fork_prepare() to fork_child() the G cannot move: the kernel thread that the child has is the one whose
 //       state it gives back.
+#include "thread/aio.h"
 #include "thread/fork.h"
 
 #include <sys/mman.h>
@@ -85,6 +86,7 @@ bool fork_child() {
   shared_after_fork_child();
   mutex_after_fork_child();
   futex_after_fork_child();
+  aio_after_fork_child();
   if (!runtime_started) return false;
   G* g = goshim_tls.owner;                                     // in a child of vfork that forks, too
   runtime_started.store(false, std::memory_order_relaxed);     // there is no other thread
