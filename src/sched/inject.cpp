@@ -167,7 +167,7 @@ void on_request(int, void* info, void* uc) {
   if (!m) return;
   g->requests++;
   if (static_cast<siginfo_t*>(info)->si_code == SI_TIMER) {
-    if (slice_timer_fired(m)) inject_requests(uc);
+    if (m == g->m.load(std::memory_order_relaxed) && slice_timer_fired(m)) inject_requests(uc);
     return;
   }
   // First this, then the requests: who finds the flag set has made his request before.

@@ -197,6 +197,8 @@ void chaos_start();
 void sysmon_start();
 // Whether so much time has passed that a debugger, of which there is one, may have stopped the process meanwhile.
 bool stopped_since(Nanos when, Nanos now);
+// Whether it has, as far as sysmon knows, lately: what is stepped through is not preempted.
+bool stepped_lately(Nanos now);
 // Whether Gs wait for p to be free, or its timers.
 bool others_wait(const P* p);
 bool kernel_thread_sleeps(int tasks, int tid);  // in the kernel, as far as one can see; tasks: /proc/self/task, open

@@ -63,6 +63,7 @@
 #include "sched/cputime.h"
 #include "sched/internal.h"
 #include "sched/runq.h"
+#include "sched/slice.h"
 #include "tcb/tcb.h"
 #include "trace/page.h"
 #include "trace/timeline.h"
@@ -1301,6 +1302,7 @@ void lock_os_thread() {
   if (g->lock_count++ == 0) {
     g->locked_m = m;
     m->locked_g = g;
+    slice_timer_stop(m);  // L4 in slice.h
   }
 }
 

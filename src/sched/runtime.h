@@ -328,7 +328,6 @@ struct alignas(kCacheLine) M {
   uint32_t slice_calls = 0;
   const P* slice_p = nullptr;
   uint64_t slice_tick = 0;
-  Nanos slice_when = 0;
   Nanos slice_cpu = 0;
   // When its wait in libc's code ends, see sync/shared.h; itself and its handler (relaxed: one kernel thread).
   std::atomic<timespec*> wait_end{nullptr};

@@ -35,11 +35,6 @@ bool set(const M* m, Nanos period) {
   return sys::call(SYS_timer_settime, m->slice_timer, 0, &spec, nullptr) == 0;
 }
 
-void stop(M* m) {
-  m->slice_timed.store(false, std::memory_order_relaxed);
-  set(m, 0);
-}
-
 // The turn that begins with the next switch, or goes on now, is measured from here.
 void begin_turn(M* m, P* p, uint64_t tick) {
   m->slice_p = p;
@@ -56,10 +51,15 @@ void slice_timer_start(M* m) {
   if (m->slice_timed.load(std::memory_order_relaxed)) return;
   if (m->slice_timer == kNoTimer && !create(m)) return;
   m->slice_spare = 0;
-  m->slice_when = sys::nanotime();
   m->slice_cpu = kernel_cpu_time(0);
   m->slice_timed.store(true, std::memory_order_relaxed);
   if (!set(m, kSlice)) m->slice_timed.store(false, std::memory_order_relaxed);
+}
+
+void slice_timer_stop(M* m) {
+  if (!m->slice_timed.load(std::memory_order_relaxed)) return;
+  m->slice_timed.store(false, std::memory_order_relaxed);  // first: a signal that comes now is not looked at
+  set(m, 0);
 }
 
 void slice_timer_end(M* m) {
@@ -78,19 +78,12 @@ bool slice_timer_fired(M* m) {
   begin_turn(m, p, tick);
 
   Nanos cpu = kernel_cpu_time(0);
-  Nanos now = sys::nanotime();
   Nanos computed = cpu - m->slice_cpu;
-  Nanos elsewhere = now - m->slice_when - computed;
   m->slice_cpu = cpu;
-  m->slice_when = now;
-  // What a debugger steps through is not preempted (stepped() in sysmon.cpp).
-  if (stopped_since(now - elsewhere, now)) {
-    stop(m);
-    return false;
-  }
   if (whole) cpu_sampled(m, computed);
-  if (!whole || !others_wait(p)) {
-    if (++m->slice_spare == kSpare) stop(m);
+  Nanos now = sys::nanotime();
+  if (!whole || !others_wait(p) || stepped_lately(now)) {  // L5
+    if (++m->slice_spare == kSpare) slice_timer_stop(m);
     return false;
   }
   m->slice_spare = 0;

@@ -11,7 +11,8 @@
 //       before) and others wait.
 //   L3  sysmon leaves an M with such a timer alone for two slices. If its G goes on nevertheless (it was in the middle
 //       of libc, or the kernel's ticks are longer than that) it is interrupted as any other.
-//   L4  A kernel thread that the program has changed (seccomp) has none: the Gs of a locked M.
+//   L4  A kernel thread that the program may have changed (seccomp) has none: the M of a locked G.
+//   L5  What a debugger steps through goes on: after it has stopped the process no G is preempted for a while.
 #pragma once
 
 #include "sched/runtime.h"
@@ -24,7 +25,8 @@ inline constexpr Nanos kSlice = 3 * kMillisecond;
 // Preemption off.
 void slice_timer_start(M* m);
 
-// The M's kernel thread ends. By itself.
+// They are not any more; the M's kernel thread ends. By the M itself, preemption off.
+void slice_timer_stop(M* m);
 void slice_timer_end(M* m);
 
 // In the handler, on m's kernel thread, for a signal that comes from its timer: whether the G it runs is to be

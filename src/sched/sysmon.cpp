@@ -172,14 +172,15 @@ bool sleeps(const P* p, const M* m, Nanos now) {
   return asleep(state);
 }
 
-Nanos looked_at;               // when sysmon has last looked at the clock, or meant to; its own
-Nanos stopped_at = -kStepped;  // when it found that a debugger had stopped it; its own
+Nanos looked_at;  // when sysmon has last looked at the clock, or meant to; its own
+// When it found that a debugger had stopped it; its own, read by the Ms (relaxed).
+std::atomic<Nanos> stopped_at{-kStepped};
 
 // What a debugger steps through is not preempted for kStepped after each stop, or the step would go on in another
 // kernel thread and never end. sysmon was stopped too.
 void watch_for_debugger(Nanos now) {
   if (stopped_since(looked_at, now)) {
-    stopped_at = now;
+    stopped_at.store(now, std::memory_order_relaxed);
     arch::stop_traps();  // it would show each of their faults
   }
   looked_at = now;
@@ -187,7 +188,7 @@ void watch_for_debugger(Nanos now) {
 
 bool stepped() {
   watch_for_debugger(sys::nanotime());
-  return looked_at - stopped_at < kStepped;
+  return stepped_lately(looked_at);
 }
 
 void ask_to_give_way(const M* m) {
@@ -554,6 +555,8 @@ bool others_wait(const P* p) {
   return !runq_empty(p) || queued_globally() || sched.surplus.load(std::memory_order_relaxed) ||
          p->timers.first.load(std::memory_order_relaxed) <= sys::nanotime();
 }
+
+bool stepped_lately(Nanos now) { return now - stopped_at.load(std::memory_order_relaxed) < kStepped; }
 
 bool kernel_thread_sleeps(int tasks, int tid) { return asleep(task_state(tasks, tid)); }
 
