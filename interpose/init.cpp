@@ -12,7 +12,9 @@
 #include "base/options.h"
 #include "base/print.h"
 #include "base/sys.h"
+#include "interpose/process.h"
 #include "interpose/real.h"
+#include "sync/shared.h"
 #include "trace/schedtrace.h"
 #include "trace/timeline.h"
 
@@ -74,11 +76,21 @@ static void own_stack(void** base, size_t* size) {
   pthread_attr_destroy(&attr);
 }
 
+// The first of: our constructor, a thread that is made before it. Those of the program's libraries may run earlier.
+static void load() {
+  static std::atomic<bool> done{false};
+  if (done.exchange(true)) return;
+  resolve_real();
+  options_read(environ);
+  shared_init();
+  register_fork_handlers();
+}
+
 bool runtime_ensure() {
   State s = state.load(std::memory_order_acquire);
   if (GOSHIM_LIKELY(s == State::Started)) return true;
   if (s == State::Native) return false;
-  real();
+  load();
   State fresh = State::Fresh;
   if (!state.compare_exchange_strong(fresh, State::Starting)) {
     if (fresh == State::Starting) return false;  // the probe thread itself, or a foreign thread meanwhile: natively
@@ -97,7 +109,10 @@ bool runtime_ensure() {
   return !why;
 }
 
-bool runtime_possible() { return options.enabled && state.load(std::memory_order_acquire) != State::Native; }
+bool runtime_possible() {
+  load();
+  return options.enabled && state.load(std::memory_order_acquire) != State::Native;
+}
 
 void runtime_forget() { state.store(State::Fresh, std::memory_order_release); }
 
@@ -106,8 +121,7 @@ void runtime_forget() { state.store(State::Fresh, std::memory_order_release); }
 namespace {
 
 __attribute__((constructor(101))) void goshim_load() {
-  goshim::resolve_real();
-  goshim::options_read(environ);
+  goshim::load();
   if (goshim::options.stats) goshim::stats_open();
 }
 

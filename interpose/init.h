@@ -12,7 +12,7 @@ inline bool runtime_running() { return runtime_started; }
 // which one line was written).
 bool runtime_ensure();
 
-// False if the program runs natively for good. Before the library's constructor has run, a guess.
+// False if the program runs natively for good.
 bool runtime_possible();
 
 // In the child of a fork: the next creation of a thread starts the runtime anew.

@@ -24,20 +24,18 @@ void after_fork_in_child() {
   if (fork_child()) runtime_forget();
 }
 
+}  // namespace
+
 // Ours come first in libc's list, so that prepare runs last and the others first. Without a library they are never
 // taken off: a fork may come from the last destructor.
-void register_handlers() {
-  static std::atomic<bool> done{false};  // by the first constructor, before there is another thread
+void goshim::register_fork_handlers() {
+  static std::atomic<bool> done{false};
   if (done.exchange(true)) return;
   REAL(__register_atfork)(fork_prepare, fork_parent, after_fork_in_child, nullptr);
 }
 
-__attribute__((constructor(102))) void process_load() { register_handlers(); }
-
-}  // namespace
-
 GOSHIM_EXPORT int __register_atfork(Handler prepare, Handler parent, Handler child, void* library) {
-  register_handlers();
+  register_fork_handlers();
   return REAL(__register_atfork)(prepare, parent, child, library);
 }
 

@@ -209,8 +209,6 @@ int with_errno(int error) {
 pthread_mutex_t* posix(mtx_t* m) { return reinterpret_cast<pthread_mutex_t*>(m); }
 pthread_cond_t* posix(cnd_t* c) { return reinterpret_cast<pthread_cond_t*>(c); }
 
-__attribute__((constructor(102))) void learn() { shared_init(); }
-
 }  // namespace
 
 long goshim::futex_call(long address, long op, long value, long timeout, long address2, long value3) {

@@ -131,7 +131,18 @@ bool kernel_puts_back(void* trap) {
 void set_thread_pointer(void* tp, TpCell* cell) {
   if (cell && have_traps()) {
     cell->tp = tp;  // before the register: T1
-    if (cell->known) tell_kernel(cell->trap);
+    cell->switches++;
+    if (cell->known > 1) {  // T4, as the switch does it
+      cell->known--;
+      tell_kernel(tp);
+      return;
+    }
+    if (cell->known == 1) {
+      __atomic_store_n(&cell->changing, 1, __ATOMIC_RELAXED);
+      tell_kernel(cell->trap);
+      __atomic_store_n(&cell->known, 0, __ATOMIC_RELAXED);
+      __atomic_store_n(&cell->changing, 0, __ATOMIC_RELAXED);
+    }
   } else if (goshim_tp_mode != kTpDirect) {
     tell_kernel(tp);
     return;
