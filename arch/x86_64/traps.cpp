@@ -138,10 +138,11 @@ void set_thread_pointer(void* tp, TpCell* cell) {
       return;
     }
     if (cell->known == 1) {
-      __atomic_store_n(&cell->changing, 1, __ATOMIC_RELAXED);
+      cell->changing = 1;
       tell_kernel(cell->trap);
-      __atomic_store_n(&cell->known, 0, __ATOMIC_RELAXED);
-      __atomic_store_n(&cell->changing, 0, __ATOMIC_RELAXED);
+      cell->known = 0;
+      std::atomic_signal_fence(std::memory_order_seq_cst);  // in this order
+      cell->changing = 0;
     }
   } else if (goshim_tp_mode != kTpDirect) {
     tell_kernel(tp);

@@ -85,6 +85,7 @@ struct Glibc {
   int32_t struct_at;   // where it begins: 0 or -sizeof_pthread
   size_t struct_size;  // sizeof_pthread and the head
   int32_t tid, list, dtv, cancel, specific;
+  int ended;  // what cancel says of a thread that has ended; 0: unknown
   uint32_t specific_blocks;
   int32_t stackblock, stacksize, guard[2];
   uint32_t guards;

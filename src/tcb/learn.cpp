@@ -650,6 +650,10 @@ const char* explain(Work* w) {
   if (!in_struct(robust, w->a.robust_size)) return "the robust list is in an unknown place";
   glibc.robust_head = static_cast<int32_t>(robust);
   glibc.robust_size = static_cast<uint32_t>(w->a.robust_size);
+  // Its block is ours, and there after its end.
+  constexpr int kHighest = 1 << 5;  // beyond it lies the bit of set*id()
+  int ended = *reinterpret_cast<const int*>(w->a.tp + static_cast<uintptr_t>(glibc.cancel));
+  glibc.ended = ended > 0 && ended < 2 * kHighest ? ended : 0;
   if (const char* no = explain_libc(&w->a)) return no;
   if (const char* no = check_image(&w->a)) return no;
   list_segments(w->skip);

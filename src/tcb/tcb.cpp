@@ -328,7 +328,11 @@ void retire(void* tp) {
   restore_static_tls(tp, image, key);
 }
 
-void renew(void* tp) { write_struct(tp); }
+// One that is kept for the next thread says that its thread has ended, or set*id() would send each a signal in vain.
+void renew(void* tp) {
+  write_struct(tp);
+  cancel_word(tp)->store(glibc.ended, std::memory_order_relaxed);
+}
 
 void reuse(void* tp) { cancel_word(tp)->store(0, std::memory_order_relaxed); }
 
@@ -419,7 +423,10 @@ void relink(void* tp) {
 // The call is made on the TCB that glibc's lists hold for this kernel thread: glibc leaves the caller's TCB out when it
 // signals the others, and must reach each kernel thread once, since set*id() done twice is not the same as done once.
 // Not inlined: addresses of TLS variables must be taken anew after the thread pointer has changed.
+// Its signals may come in the middle of any change of a thread pointer, and the handler makes two of its own: from here
+// on the kernel is told each, so that it is done or not.
 GOSHIM_NOINLINE void setxid_enter(SetXid* call) {
+  arch::stop_traps();
   setxids.fetch_add(1, std::memory_order_seq_cst);
   lock_list();  // links what is pending; preemption stays off
   unlock_list();

@@ -177,7 +177,8 @@ aiocb* next_request() {
     }
     ParkRequest wait{
         .key = &self.woken,
-        .validate = [](void* worker) { return static_cast<Worker*>(worker)->woken.load(std::memory_order_acquire) == 0; },
+        .validate =
+            [](void* worker) { return static_cast<Worker*>(worker)->woken.load(std::memory_order_acquire) == 0; },
         .before_sleep = nullptr,
         .timed_out = nullptr,
         .ctx = &self,

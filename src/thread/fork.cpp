@@ -17,8 +17,8 @@
 //       process's first kernel thread by the TCB in it, as it knows main's.
 //   F4  From fork_prepare() to fork_child() the G cannot move: the kernel thread that the child has is the one whose
 //       state it gives back.
-#include "thread/aio.h"
 #include "thread/fork.h"
+#include "thread/aio.h"
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
