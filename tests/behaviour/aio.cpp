@@ -66,6 +66,14 @@ void files() {
   CHECK_SYS(close(fd));
 }
 
+// Returns when the read is under way: then it cannot be cancelled.
+void begin_read(aiocb* request) {
+  do {
+    CHECK_SYS(aio_read(request));
+    usleep(1000);
+  } while (aio_cancel(request->aio_fildes, request) != AIO_NOTCANCELED);
+}
+
 // One pipe: the first read is under way, the others are done by priority, and bytes come in that order.
 void order() {
   int ends[2];
@@ -76,14 +84,13 @@ void order() {
   for (int i = 0; i < 5; i++) {
     requests[i] = request_of(ends[0], &bytes[i], 1);
     requests[i].aio_reqprio = priorities[i];
-    CHECK_SYS(aio_read(&requests[i]));
-    if (i == 0) usleep(20000);  // it has begun, most likely; if not, it is still the first
+    if (i == 0) begin_read(&requests[i]);
+    else CHECK_SYS(aio_read(&requests[i]));
   }
   const aiocb* list[] = {&requests[0]};
   timespec soon{0, 10'000'000};
   CHECK_EQ(aio_suspend(list, 1, &soon), -1);
   printf("suspended in vain: %s\n", strerror(errno));
-  CHECK_EQ(aio_cancel(ends[0], &requests[0]), AIO_NOTCANCELED);
   CHECK_EQ(write(ends[1], "abcde", 5), 5);
   for (aiocb& r : requests) {
     CHECK_EQ(wait_for(&r), 0);
@@ -102,9 +109,9 @@ void cancelling() {
   aiocb requests[4];
   for (int i = 0; i < 4; i++) {
     requests[i] = request_of(ends[0], &bytes[i], 1);
-    CHECK_SYS(aio_read(&requests[i]));
+    if (i == 0) begin_read(&requests[i]);
+    else CHECK_SYS(aio_read(&requests[i]));
   }
-  usleep(20000);
   CHECK_EQ(aio_cancel(ends[0], &requests[2]), AIO_CANCELED);
   CHECK_EQ(aio_error(&requests[2]), ECANCELED);
   CHECK_EQ(aio_return(&requests[2]), -1);
