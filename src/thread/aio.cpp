@@ -353,7 +353,7 @@ int aio_submit(aiocb* request, int operation) { return submit(request, operation
 int aio_wait(const aiocb* const list[], int n, Nanos deadline) {
   CancelScope scope;
   if (cancel_pending()) thread_test_cancel();
-  auto* waits = static_cast<Wait*>(alloca(static_cast<size_t>(n) * sizeof(Wait)));
+  auto* waits = static_cast<Wait*>(alloca((static_cast<size_t>(n) + 1) * sizeof(Wait)));
   Waiting waiting{{}, waits, 0};
   {
     Section section;
@@ -380,7 +380,7 @@ int aio_wait(const aiocb* const list[], int n, Nanos deadline) {
 
 int aio_submit_all(aiocb* const list[], int n, bool wait, const sigevent* event) {
   AioGroup* group = nullptr;
-  auto* waits = static_cast<Wait*>(alloca(static_cast<size_t>(wait ? n : 0) * sizeof(Wait)));
+  auto* waits = static_cast<Wait*>(alloca(static_cast<size_t>(wait ? n + 1 : 1) * sizeof(Wait)));
   Waiting waiting{{}, waits, 0};
   if (!wait && event && event->sigev_notify != SIGEV_NONE) {
     Section section;
