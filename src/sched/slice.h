@@ -1,9 +1,10 @@
 // Slices that the kernel ends by itself.
 //
 // To end a slice sysmon looks at the M (files of /proc), and sends it a signal from another core: 100 us for each in a
-// virtual machine, where an interrupt from core to core is dear. So an M whose G has been interrupted because it computes
-// asks for a timer of its own: the kernel's on this kernel thread's CPU time, which signals it after each kSlice that
-// it has computed, at the next tick of its own core. It stops when two in a row found nobody waiting, or another G.
+// virtual machine, where an interrupt from core to core is dear. So an M whose G has been interrupted because it
+// computes asks for a timer of its own: the kernel's on this kernel thread's CPU time, which signals it after each
+// kSlice that it has computed, at the next tick of its own core. It stops when two in a row found nobody waiting, or
+// another G.
 //
 //   L1  The timer runs on CPU time: what sleeps is never interrupted by it, and Linux sends its signal on the way back
 //       to the program, so that no call is cut short either.

@@ -1,5 +1,5 @@
-// Shows that asynchronous I/O does what it does natively: order on one descriptor and priorities, pipes, errors, the ways
-// to wait and to be told, cancelling; and that a request is the program's own again once it is done.
+// Shows that asynchronous I/O does what it does natively: order on one descriptor and priorities, pipes, errors, the
+// ways to wait and to be told, cancelling; and that a request is the program's own again once it is done.
 // run: same-output=yes limit=60
 #include "check.h"
 

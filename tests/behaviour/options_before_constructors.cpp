@@ -1,4 +1,5 @@
-// Shows that options hold for threads that a library of the program makes in its constructor, which runs before goshim's.
+// Shows that options hold for threads that a library of the program makes in its constructor, which runs before
+// goshim's.
 // libs: ctorthread
 // run: native=no procs=1,3
 #include "../../interpose/goshim.h"
