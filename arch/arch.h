@@ -72,7 +72,8 @@ TpCell* take_thread_pointer(TpCell** kept);
 // The kernel is told the true one again. From before that on the caller passes null for the cell.
 void leave_thread_pointer();
 // No more: each kernel thread leaves its trap at its next switch or fault. A debugger would stop at each fault; and
-// where a tracer stops a kernel thread at the return from the handler, there would be no end to them.
+// where a tracer stops a kernel thread at the return from the handler, there would be no end to them. The handler of
+// set*id() changes the thread pointer, wherever it comes.
 void stop_traps();
 // In the child of a fork, where no kernel thread has one: all cells are free.
 void forget_cells();

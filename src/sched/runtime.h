@@ -325,7 +325,6 @@ struct alignas(kCacheLine) M {
   std::atomic<bool> slice_timed{false};
   int slice_timer = -1;
   int slice_spare = 0;
-  uint32_t slice_calls = 0;
   const P* slice_p = nullptr;
   uint64_t slice_tick = 0;
   Nanos slice_cpu = 0;

@@ -36,10 +36,9 @@ bool set(const M* m, Nanos period) {
 }
 
 // The turn that begins with the next switch, or goes on now, is measured from here.
-void begin_turn(M* m, P* p, uint64_t tick) {
+void begin_turn(M* m, const P* p, uint64_t tick) {
   m->slice_p = p;
   m->slice_tick = tick;
-  m->slice_calls = goshim_tls.calls.load(std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -74,7 +73,6 @@ bool slice_timer_fired(M* m) {
   auto* p = reinterpret_cast<P*>(m->p.load(std::memory_order_relaxed) & ~kStealing);
   uint64_t tick = p ? p->schedtick.load(std::memory_order_relaxed) : 0;
   bool whole = p && g != m->g0 && m->slice_p == p && m->slice_tick == tick;
-  bool called = goshim_tls.calls.load(std::memory_order_relaxed) != m->slice_calls;
   begin_turn(m, p, tick);
 
   Nanos cpu = kernel_cpu_time(0);
@@ -88,8 +86,7 @@ bool slice_timer_fired(M* m) {
   }
   m->slice_spare = 0;
   goshim_tls.pending.fetch_or(kPendingPreempt, std::memory_order_seq_cst);
-  // What makes calls makes room at its next; what is in one, at its end.
-  if (called || goshim_tls.nopreempt != 0) return false;
+  if (goshim_tls.nopreempt != 0) return false;  // it is in the runtime: at its preempt_on()
   m->preempt_last.store(now, std::memory_order_relaxed);
   timeline(Event::Preempt, timeline_file::id_of(g->id));
   tally(p, Counter::preempts_asked);

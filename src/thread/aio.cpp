@@ -352,7 +352,7 @@ int aio_submit(aiocb* request, int operation) { return submit(request, operation
 
 int aio_wait(const aiocb* const list[], int n, Nanos deadline) {
   CancelScope scope;
-  if (cancel_pending()) thread_test_cancel();
+  thread_test_cancel();
   auto* waits = static_cast<Wait*>(alloca((static_cast<size_t>(n) + 1) * sizeof(Wait)));
   Waiting waiting{{}, waits, 0};
   {
@@ -374,7 +374,7 @@ int aio_wait(const aiocb* const list[], int n, Nanos deadline) {
   ParkResult result = wait_for(&waiting, deadline, true);
   if (result == ParkResult::TimedOut && waiting.group.left.load(std::memory_order_relaxed) > 0) return EAGAIN;
   if (result != ParkResult::Interrupted) return 0;
-  if (cancel_pending()) thread_test_cancel();
+  thread_test_cancel();
   return EINTR;
 }
 

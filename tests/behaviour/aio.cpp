@@ -217,17 +217,39 @@ void telling() {
   CHECK_SYS(close(fd));
 }
 
+// A read of a pipe that waits for its byte.
+class PendingRead {
+ public:
+  PendingRead() {
+    CHECK_SYS(pipe(ends_));
+    request_ = request_of(ends_[0], &byte_, 1);
+    CHECK_SYS(aio_read(&request_));
+  }
+  void send() const { CHECK_EQ(write(ends_[1], "x", 1), 1); }
+  int suspend(const timespec* timeout) const {
+    const aiocb* list[] = {&request_};
+    return aio_suspend(list, 1, timeout);
+  }
+  int error() const { return aio_error(&request_); }
+  void finish() {
+    CHECK_EQ(wait_for(&request_), 0);
+    CHECK_SYS(close(ends_[0]));
+    CHECK_SYS(close(ends_[1]));
+  }
+
+ private:
+  int ends_[2];
+  char byte_;
+  aiocb request_;
+};
+
 // A handler ends the wait; one with SA_RESTART only if it has an end.
 void interrupted(int flags, const timespec* timeout) {
   struct sigaction action {};
   action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | flags;
   CHECK_SYS(sigaction(SIGRTMIN, &action, nullptr));
-  int ends[2];
-  CHECK_SYS(pipe(ends));
-  char byte;
-  aiocb request = request_of(ends[0], &byte, 1);
-  CHECK_SYS(aio_read(&request));
+  PendingRead read;
   const pthread_t self = pthread_self();
   std::atomic<bool> back{false};
   pthread_t other = spawn([&] {
@@ -236,59 +258,41 @@ void interrupted(int flags, const timespec* timeout) {
       usleep(1000);
     }
   });
-  const aiocb* list[] = {&request};
-  CHECK_EQ(aio_suspend(list, 1, timeout), -1);
+  CHECK_EQ(read.suspend(timeout), -1);
   CHECK_EQ(errno, EINTR);
   back = true;
   join(other);
-  CHECK_EQ(write(ends[1], "x", 1), 1);
-  CHECK_EQ(wait_for(&request), 0);
-  CHECK_SYS(close(ends[0]));
-  CHECK_SYS(close(ends[1]));
+  read.send();
+  read.finish();
 }
 
 void restarted() {
-  int ends[2];
-  CHECK_SYS(pipe(ends));
-  char byte;
-  aiocb request = request_of(ends[0], &byte, 1);
-  CHECK_SYS(aio_read(&request));
+  PendingRead read;
   const pthread_t self = pthread_self();
   pthread_t other = spawn([&] {
     for (int i = 0; i < 5; i++) {
       usleep(1000);
       CHECK_OK(pthread_kill(self, SIGRTMIN));
     }
-    CHECK_EQ(write(ends[1], "x", 1), 1);
+    read.send();
   });
-  const aiocb* list[] = {&request};
-  CHECK_SYS(aio_suspend(list, 1, nullptr));
-  CHECK_EQ(aio_error(&request), 0);
+  CHECK_SYS(read.suspend(nullptr));
+  CHECK_EQ(read.error(), 0);
   join(other);
-  CHECK_SYS(close(ends[0]));
-  CHECK_SYS(close(ends[1]));
+  read.finish();
 }
 
 // A wait that is cancelled leaves nothing behind.
 void cancelled_wait() {
-  int ends[2];
-  CHECK_SYS(pipe(ends));
-  char byte;
-  aiocb request = request_of(ends[0], &byte, 1);
-  CHECK_SYS(aio_read(&request));
-  pthread_t waiter = spawn([&] {
-    const aiocb* list[] = {&request};
-    aio_suspend(list, 1, nullptr);
-  });
+  PendingRead read;
+  pthread_t waiter = spawn([&] { read.suspend(nullptr); });
   usleep(1000);
   CHECK_OK(pthread_cancel(waiter));
   void* result;
   CHECK_OK(pthread_join(waiter, &result));
   CHECK(result == PTHREAD_CANCELED);
-  CHECK_EQ(write(ends[1], "x", 1), 1);
-  CHECK_EQ(wait_for(&request), 0);
-  CHECK_SYS(close(ends[0]));
-  CHECK_SYS(close(ends[1]));
+  read.send();
+  read.finish();
 }
 
 // Many threads, each with requests that it frees as soon as they are done.
