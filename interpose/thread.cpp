@@ -89,7 +89,7 @@ GOSHIM_COLD void read_policy(const pthread_attr_t* attr, ThreadAttr* a) {
 }
 
 ThreadAttr read_attr(const pthread_attr_t* attr) {
-  ThreadAttr a{};
+  ThreadAttr a;
   if (!attr && default_attr_changed()) {
     pthread_attr_t now;
     if (pthread_getattr_default_np(&now) == 0) {

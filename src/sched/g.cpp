@@ -274,6 +274,7 @@ G* g_take(size_t stack_size, size_t guard_size) {
   g->id = id;
   g->status.store(GStatus::Dead, std::memory_order_relaxed);
   g->region_depth = 0;
+  g->region_lasted = 0;
   g->own_files = false;
   g->own_state = false;
   g->wait_reason = WaitReason::None;

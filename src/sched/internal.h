@@ -73,6 +73,7 @@ struct Sched {
   // Ms woken in a row that found nothing, and whether a wake-up was left to sysmon because of that (wake_for_ready in
   // proc.cpp). Relaxed: hints.
   std::atomic<uint32_t> n_futile{0};
+  std::atomic<bool> crowded{false};  // other programs use the processors (crowd.h); sysmon writes, relaxed: a hint
   std::atomic<bool> wake_owed{false};
 
   // Polling: when an M last took events (not above 0: not yet), 0 while one blocks in the poller; and until when that

@@ -83,6 +83,7 @@ constexpr int kStealRounds = 4;
 constexpr Nanos kRunnextPause = 3 * kMicrosecond;   // for which a thief leaves a running P's runnext alone
 constexpr int kMostRefusals = 4;                    // vain looks at nothing but runnexts
 constexpr Nanos kShortCall = 3 * kMicrosecond;      // what is in the kernel for longer has probably gone to sleep there
+constexpr Nanos kWorthHandoff = 10 * kMicrosecond;  // a call that takes longer than to wake another M
 constexpr Nanos kReturnedWait = 50 * kMicrosecond;  // a G back from the kernel, for a P that others keep
 constexpr Nanos kPollFresh = 100 * kMicrosecond;
 constexpr uint32_t kFutilePolls = 4;
@@ -96,7 +97,7 @@ constexpr Nanos kWorthOfWake = 20 * kMicrosecond;
 // found so much work at one go is believed all the same.
 constexpr Nanos kShortTurn = kMicrosecond;
 constexpr Nanos kMuchWork = 10 * kMillisecond;
-constexpr uint32_t kThriftyEvery = 1024;
+constexpr uint32_t kThriftyEvery = 16384;
 constexpr int kFewProcs = 4;  // so many Ps wakep() looks at
 
 uint64_t next_random(P* p) {
@@ -653,7 +654,7 @@ void reset_spinning(M* m) {
 // the caller's P is running: the G will run there at the latest when the slice ends.
 void wake_for_ready(P* p) {
   if (sched.limit.load(std::memory_order_relaxed) == 1) return;  // it is ours; who raises the limit wakes
-  if (sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes &&
+  if (wakes_are_thrifty() &&
       sched.n_idle_p.load(std::memory_order_relaxed) != 0 && ++p->wakes_skipped % kThriftyEvery != 0) {
     if (!sched.wake_owed.load(std::memory_order_relaxed)) sched.wake_owed.store(true, std::memory_order_relaxed);
     return;
@@ -783,7 +784,9 @@ void wakep() {
   startm(nullptr, true);
 }
 
-bool wakes_are_thrifty() { return sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes; }
+bool wakes_are_thrifty() {
+  return sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes || sched.crowded.load(std::memory_order_relaxed);
+}
 
 void pay_owed_wake() {
   if (sched.wake_owed.exchange(false, std::memory_order_relaxed) && any_runq()) wakep();
@@ -1154,10 +1157,34 @@ void sched_preempted(StopReason why) {
 
 // -- blocking regions --
 
-void region_enter(RegionClass c) {
+// As its last call of the kind was, so is a call of a G expected to be: one that outlasts a short call gives up its P at
+// once where others wait for one, instead of when sysmon or somebody without a P has seen that it lasts.
+static uint32_t kind_of_call(long nr) { return 1U << (nr & 7); }
+
+static bool expect_to_last(G* g, long nr) {
+  g->region_kind = kind_of_call(nr);
+  bool lasts = (g->region_lasted & g->region_kind) != 0;
+  g->region_since = lasts ? sys::nanotime() : 0;
+  return lasts;
+}
+
+// The call is over. lost: its P was taken meanwhile.
+static void note_how_long(G* g, bool lost) {
+  if (g->region_since != 0) {
+    if (sys::nanotime() - g->region_since < kWorthHandoff) g->region_lasted &= ~g->region_kind;
+  } else if (lost) {
+    g->region_lasted |= g->region_kind;
+  }
+}
+
+constexpr long kNoNumber = 7;  // a region of more than one call
+
+static void enter(RegionClass c, long nr) {
   preempt_off();
   G* g = getg();
   if (g->region_depth++ == 0) {
+    bool expected = expect_to_last(g, nr);
+    bool lasts = expected || c == RegionClass::Long;
     M* m = g->m.load(std::memory_order_relaxed);
     P* p = m_p(m);
     timeline(Event::Region, static_cast<uint64_t>(c));
@@ -1167,16 +1194,22 @@ void region_enter(RegionClass c) {
     if (p) {
       m->p.store(0, std::memory_order_relaxed);
       p->syscalltick.store(p->syscalltick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-      p->region_long.store(c == RegionClass::Long, std::memory_order_relaxed);
+      p->region_long.store(lasts, std::memory_order_relaxed);
       p->region_stale.store(false, std::memory_order_relaxed);
-      bool wait_behind = c == RegionClass::Long && !runq_empty(p);
+      bool wait_behind = lasts && !runq_empty(p);
       p->status.store(PStatus::Syscall, std::memory_order_release);  // P2: from here on anybody's
       sysmon_poke();
-      if (GOSHIM_UNLIKELY(wait_behind)) pay_owed_wake();
+      if (GOSHIM_UNLIKELY(expected) && others_queue(p)) {
+        if (retake_known(p)) handoffp(p);
+      } else if (GOSHIM_UNLIKELY(wait_behind)) {
+        pay_owed_wake();
+      }
     }
   }
   preempt_on();
 }
+
+void region_enter(RegionClass c) { enter(c, kNoNumber); }
 
 // For an M that comes back from the kernel and finds every P taken: one whose M is in the kernel for longer than a
 // short call takes, or null. Sleeping until a P is handed over would cost more than the pause.
@@ -1240,9 +1273,11 @@ static void region_leave(G* g) {
     tally(p, Counter::calls_ended);
     g->status.store(GStatus::Running, std::memory_order_relaxed);
     timeline(Event::RegionExit);
+    note_how_long(g, false);
     if (GOSHIM_UNLIKELY(returned_wait(g))) queue_up(g, m);
     return;
   }
+  note_how_long(g, true);
   tally(nullptr, Counter::calls_ended);
   if (g->locked_m) m->park_word.store(1, std::memory_order_relaxed);
   P* taken = sched.n_idle_p.load(std::memory_order_relaxed) == 0 ? p_of_blocked() : nullptr;
@@ -1284,7 +1319,7 @@ void region_exit() {
 }
 
 long region_syscall(RegionClass c, long nr, long a, long b, long c2, long d, long e, long f) {
-  region_enter(c);
+  enter(c, nr);
   timeline_call(nr);
   void* tp = arch::sleep_begins();
   long r = arch::goshim_syscall_unless(&goshim_tls.interrupt, nr, a, b, c2, d, e, f);

@@ -22,6 +22,7 @@
 #include "base/print.h"
 #include "net/poller.h"
 #include "sched/cputime.h"
+#include "sched/crowd.h"
 #include "sched/inject.h"
 #include "sched/internal.h"
 #include "sched/runq.h"
@@ -532,6 +533,7 @@ void sysmon_main(void* may_have) {
     if (!idle_p) {
       if (sched.urgent_size.load(std::memory_order_relaxed)) preempt_longest(now);
     }
+    crowd_look(now, sched.active.load(std::memory_order_relaxed));
     pay_owed_wake();
     M* self = getg()->m.load(std::memory_order_relaxed);
     self->urgent = !idle_p && all_hogged(now);

@@ -213,7 +213,7 @@ void* work(void*) {
 }
 
 bool start_worker() {
-  ThreadAttr attr{};
+  ThreadAttr attr;
   attr.stack_size = stack::default_size();
   attr.guard_size = kPage;
   attr.detached = true;

@@ -98,7 +98,7 @@ void* probe(void* out) {
 int learn(Bits* bits) {
   *bits = learned.load(std::memory_order_acquire);
   if (GOSHIM_LIKELY(bits->asked != 0)) return 0;
-  ThreadAttr attr{};
+  ThreadAttr attr;
   attr.stack_size = stack::default_size();
   attr.guard_size = kPage;
   attr.has_mask = true;

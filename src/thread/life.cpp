@@ -273,7 +273,8 @@ int thread_join(G* g, void** result, Nanos deadline) {
   if (self) self->joining.store(nullptr, std::memory_order_relaxed);
   if (error) return error;
   if (result) *result = g->result;
-  g->life.fetch_or(kDetached, std::memory_order_relaxed);  // gone, for who asks once more
+  // Gone, for who asks once more. With kExited and kJoining set nobody else writes it.
+  g->life.store(g->life.load(std::memory_order_relaxed) | kDetached, std::memory_order_relaxed);
   wait_busy(g);
   g_release(g);
   return 0;

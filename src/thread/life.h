@@ -14,14 +14,14 @@ enum Life : uint32_t { kExited = 1, kDetached = 2, kJoining = 4, kExplicit = 8 }
 inline bool thread_has_ended(const G* g) { return (g->life.load(std::memory_order_acquire) & kExited) != 0; }
 
 struct ThreadAttr {
-  size_t stack_size;           // usable bytes, TCB included
-  size_t guard_size;           // 0: no guard
+  size_t stack_size = 0;       // usable bytes, TCB included
+  size_t guard_size = 0;       // 0: no guard
   void* user_stack = nullptr;  // lowest address of a stack that the program supplies
   bool detached = false;
   bool has_mask = false;  // signal mask given; else the creator's is inherited
   uint64_t mask = 0;
   bool has_cpus = false;  // processors given, in the kernel's format; else the creator's
-  unsigned char cpus[128] = {};
+  unsigned char cpus[128];  // of any value unless has_cpus: most threads have none, and are made often
   bool has_policy = false;  // scheduling policy given; else the creator's
   int policy = 0;
   int priority = 0;
