@@ -120,6 +120,10 @@ void forget(Descriptor* d) {
   d->dupped.store(0, std::memory_order_relaxed);
   d->status_epoch.store(0, std::memory_order_relaxed);
   d->peer.store(0, std::memory_order_relaxed);
+  d->streak_of.store(nullptr, std::memory_order_relaxed);
+  d->streak.store(0, std::memory_order_relaxed);
+  d->sure.store(0, std::memory_order_relaxed);
+  d->largest.store(0, std::memory_order_relaxed);
   count_edge(d, kIn);
   count_edge(d, kOut);
 }

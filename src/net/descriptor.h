@@ -122,6 +122,11 @@ struct alignas(kCacheLine) Descriptor {
   // The other end, if the same call made both (pipe, socketpair): number + 1 and generation, one word. A hint: what is
   // written here can be read there.
   std::atomic<uint64_t> peer{0};
+  // Of a pipe's end, see streak.h. All relaxed: hints.
+  std::atomic<const G*> streak_of{nullptr};  // who has used it last
+  std::atomic<int> streak{0};                // its calls in a row; below 0: not worth a look for so many
+  std::atomic<size_t> sure{0};               // bytes to be read, or writes, that do not wait
+  std::atomic<size_t> largest{0};            // the largest write there was since the pipe was empty
   WaitList waiting[2];                      // lock: calls of which one is woken for an event
   WaitList holders;                         // N6; lock
   std::atomic<uint32_t> status_changes{0};  // by the program; raised under lock, compared there (read before: acquire)

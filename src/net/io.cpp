@@ -14,6 +14,7 @@
 #include "net/blocking.h"
 #include "net/descriptor.h"
 #include "net/poller.h"
+#include "net/streak.h"
 #include "sched/user_memory.h"
 #include "thread/cancel.h"
 #include "thread/signal.h"
@@ -33,6 +34,9 @@ constexpr size_t kNotExact = 0;
 // The kernel moves no more at once (MAX_RW_COUNT), and refuses what is negative as a signed number.
 constexpr size_t kMostBytes = 0x7ffff000;
 size_t at_most(size_t n) { return n > kMostBytes && n <= SIZE_MAX / 2 ? kMostBytes : n; }
+
+long word(const void* p) { return reinterpret_cast<long>(p); }
+long word(size_t n) { return static_cast<long>(n); }
 
 // A look that does not wait. It too fails with EINTR when a signal of the runtime's is on its way, which is nobody's
 // business: the program's handlers do not run in the kernel's way.
@@ -136,6 +140,25 @@ class Waiting {
       locate();
     }
     return sys::call(nr, fd_, args...);
+  }
+
+  // A read or write without waiting: the plain call where that does not wait, else the vectored one.
+  long pipe_call(long plain, long vectored, void* buf, size_t n) {
+    bool in_order = pipe() && !single_.held() && !partial_;
+    if (in_order && streak_covers(d_, direction_, n)) {
+      G* g = getg();
+      g->plain_call.store(true, std::memory_order_relaxed);
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      long r = arch::goshim_syscall_unless(&goshim_tls.interrupt, plain, fd_, word(buf), word(n), 0, 0, 0);
+      g->plain_call.store(false, std::memory_order_relaxed);
+      if (GOSHIM_LIKELY(r == static_cast<long>(n))) return r;
+      streak_ends(d_);
+      if (r != -EINTR && r != -EAGAIN) return r;
+    }
+    iovec v{buf, n};
+    long r = call(vectored, &v, 1, -1, -1, RWF_NOWAIT);
+    if (in_order && r == static_cast<long>(n)) streak_goes_on(fd_, d_, direction_, n);
+    return r;
   }
 
   // The next attempt. False: there is none to be made, the call waits first.
@@ -298,6 +321,7 @@ class Waiting {
   }
   bool socket() const { return (traits() & kSocket) != 0; }
   bool stream() const { return (traits() & kStream) != 0; }
+  bool pipe() const { return exact() && stream() && !socket(); }
 
  private:
   bool registered() const { return life_ != 0 && life_ == poller_life(); }
@@ -457,9 +481,6 @@ bool odd_receive(int flags) { return (flags & MSG_WAITALL) && (flags & MSG_PEEK)
 size_t exact_want(size_t n, int flags) { return flags & (MSG_PEEK | MSG_TRUNC | MSG_WAITALL) ? kNotExact : n; }
 constexpr int kOddSend = MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN;
 
-long word(const void* p) { return reinterpret_cast<long>(p); }
-long word(size_t n) { return static_cast<long>(n); }
-
 void enter() {
   thread_test_cancel();
   give_way();
@@ -527,8 +548,7 @@ long io_read(int fd, void* buf, size_t n) {
     if (mode == Mode::Try && GOSHIM_LIKELY(n != 0)) {
       // The same of a socket, and 100 to 200 ns less in the kernel.
       if (w.socket() && n <= kMostBytes) return w.call(SYS_recvfrom, buf, n, MSG_DONTWAIT, nullptr, nullptr);
-      iovec v{buf, n};
-      return w.call(SYS_preadv2, &v, 1, -1, -1, RWF_NOWAIT);
+      return w.pipe_call(SYS_read, SYS_preadv2, buf, n);
     }
     if (mode == Mode::Region) return w.in_region(SYS_read, word(buf), word(n), 0, 0, 0);
     return w.call(SYS_read, buf, n);
@@ -574,8 +594,7 @@ long io_write(int fd, const void* buf, size_t n) {
         int quiet = done ? MSG_NOSIGNAL : 0;
         wrote = w.call(SYS_sendto, at + done, n - done, MSG_DONTWAIT | quiet, nullptr, 0);
       } else {
-        iovec v{const_cast<char*>(at) + done, n - done};
-        wrote = w.call(SYS_pwritev2, &v, 1, -1, -1, RWF_NOWAIT);
+        wrote = w.pipe_call(SYS_write, SYS_pwritev2, const_cast<char*>(at) + done, n - done);
       }
       if (wrote <= 0) return wrote;
       w.hint(wrote, kIn);

@@ -276,6 +276,7 @@ G* g_take(size_t stack_size, size_t guard_size) {
   g->region_depth = 0;
   g->region_lasted = 0;
   g->own_files = false;
+  g->plain_call.store(false, std::memory_order_relaxed);
   g->own_state = false;
   g->wait_reason = WaitReason::None;
   g->saved = nullptr;

@@ -137,7 +137,7 @@ void kick(G* g, bool libc_waits) {
   switch (g->status.load(std::memory_order_seq_cst)) {
     case GStatus::Waiting: unpark_interrupt(g); break;
     case GStatus::Running:
-      if (!libc_waits) break;
+      if (!libc_waits && !g->plain_call.load(std::memory_order_relaxed)) break;
       [[fallthrough]];
     case GStatus::Syscall:
       if (M* m = g->m.load(std::memory_order_acquire)) inject_poke(m);

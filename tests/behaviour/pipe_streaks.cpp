@@ -1,0 +1,225 @@
+// Shows that threads that read and write one pipe many times in a row get every byte in order, whoever comes in between:
+// other readers and writers, one that goes round the library, one that fills pages with a byte each; and that a reader
+// or writer who has to wait after such a streak stops nobody, is reached by signals, and can be cancelled.
+#include "blocked.h"
+#include "raw.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+namespace {
+
+struct Pipe {
+  int in, out;
+  Pipe() {
+    int ends[2];
+    CHECK_SYS(pipe(ends));
+    in = ends[0];
+    out = ends[1];
+  }
+  ~Pipe() {
+    close(in);
+    close(out);
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+};
+
+void write_numbers(int fd, uint32_t first, uint32_t n, uint32_t step) {
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t number = first + i * step;
+    CHECK_EQ(write(fd, &number, sizeof number), sizeof number);
+  }
+}
+
+uint32_t read_number(int fd) {
+  uint32_t number;
+  CHECK_EQ(read(fd, &number, sizeof number), sizeof number);
+  return number;
+}
+
+// Messages of all sizes, by one to one.
+void sizes_in_order() {
+  Pipe p;
+  constexpr size_t kMost = 5000;
+  std::thread writer([&] {
+    char bytes[kMost];
+    unsigned char next = 0;
+    for (int round = 0; round < 40; round++) {
+      for (size_t size : {1, 7, 100, 100, 100, 600, 2048, 3000, 4096, 5000}) {
+        for (int again = 0; again < 20; again++) {
+          for (size_t i = 0; i < size; i++) bytes[i] = static_cast<char>(next++);
+          CHECK_EQ(write(p.out, bytes, size), size);
+        }
+      }
+    }
+    close(p.out);
+    p.out = open("/dev/null", O_RDONLY);
+  });
+  unsigned char next = 0;
+  char bytes[kMost];
+  for (size_t ask = 1;; ask = ask % kMost + 1) {
+    ssize_t got = read(p.in, bytes, ask < 50 ? ask : 64);
+    if (got == 0) break;
+    CHECK(got > 0);
+    for (ssize_t i = 0; i < got; i++) CHECK_EQ(static_cast<unsigned char>(bytes[i]), next++);
+  }
+  writer.join();
+}
+
+// Several of each: nothing is lost, and each writer's numbers come in order.
+void crowds() {
+  Pipe p;
+  constexpr uint32_t kEach = 5000;
+  constexpr uint32_t kWriters = 4;
+  std::vector<std::thread> threads;
+  static std::atomic<uint64_t> sum;
+  static std::atomic<uint32_t> left;
+  sum = 0;
+  left = kEach * kWriters;
+  for (uint32_t w = 0; w < kWriters; w++) threads.emplace_back([&p, w] { write_numbers(p.out, w, kEach, kWriters); });
+  for (uint32_t r = 0; r < kWriters; r++) {
+    threads.emplace_back([&p] {
+      for (uint32_t i = 0; i < kEach; i++) sum += read_number(p.in);
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  uint64_t all = kEach * kWriters;
+  CHECK_EQ(sum.load(), all * (all - 1) / 2);
+}
+
+// The reader is in the middle of a streak when somebody takes what is left, by an instruction of his own.
+std::atomic<bool> taken;
+
+uint32_t rest_is_taken(const Pipe& p) {
+  constexpr uint32_t kAll = 200;
+  write_numbers(p.out, 0, kAll, 1);
+  for (uint32_t i = 0; i < 50; i++) CHECK_EQ(read_number(p.in), i);
+  char rest[4 * kAll];
+  CHECK_EQ(raw<SYS_read>(p.in, reinterpret_cast<long>(rest), sizeof rest, 0), 150 * 4);
+  taken = true;
+  return read_number(p.in);
+}
+
+std::atomic<int> handled;
+void on_signal(int) { handled++; }
+
+void reader_waits_after_a_streak() {
+  Pipe p;
+  taken = false;
+  std::thread reader([&] { CHECK_EQ(rest_is_taken(p), 77); });
+  EVENTUALLY(taken);
+  std::atomic<int> others{0};
+  std::thread([&] { others = 1; }).join();
+  CHECK_EQ(others.load(), 1);
+  write_numbers(p.out, 77, 1, 1);
+  reader.join();
+}
+
+void signal_ends_its_wait() {
+  Pipe p;
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigaction(SIGUSR1, &action, nullptr);
+  handled = 0;
+  std::atomic<bool> ended{false};
+  std::thread reader([&] {
+    constexpr uint32_t kAll = 200;
+    write_numbers(p.out, 0, kAll, 1);
+    for (uint32_t i = 0; i < 50; i++) CHECK_EQ(read_number(p.in), i);
+    char rest[4 * kAll];
+    CHECK_EQ(raw<SYS_read>(p.in, reinterpret_cast<long>(rest), sizeof rest, 0), 150 * 4);
+    uint32_t number;
+    CHECK_ERRNO(read(p.in, &number, sizeof number), EINTR);
+    ended = true;
+  });
+  // One that comes before the read is for nothing.
+  while (!ended) {
+    pthread_kill(reader.native_handle(), SIGUSR1);
+    usleep(1000);
+  }
+  reader.join();
+  CHECK(handled > 0);
+}
+
+void cancel_ends_its_wait() {
+  Pipe p;
+  taken = false;
+  pthread_t reader;
+  auto body = [](void* arg) -> void* {
+    rest_is_taken(*static_cast<Pipe*>(arg));
+    return nullptr;
+  };
+  CHECK_OK(pthread_create(&reader, nullptr, body, &p));
+  EVENTUALLY(taken);
+  CHECK_OK(pthread_cancel(reader));
+  void* result;
+  CHECK_OK(pthread_join(reader, &result));
+  CHECK(result == PTHREAD_CANCELED);
+}
+
+// Pages with a byte each, of which the library is not told.
+void pages_of_a_byte() {
+  Pipe p;
+  char byte[4] = {};
+  std::atomic<int> written{0};
+  std::thread writer([&] {
+    for (uint32_t i = 0; i < 40; i++) write_numbers(p.out, i, 1, 1);
+    for (int i = 0; i < 8; i++) {
+      iovec v{byte, 4};
+      CHECK_EQ(raw<SYS_vmsplice>(p.out, reinterpret_cast<long>(&v), 1, 0), 4);
+    }
+    for (uint32_t i = 0; i < 20000; i++, written++) write_numbers(p.out, i, 1, 1);
+  });
+  EVENTUALLY(written > 100);
+  for (uint32_t i = 0; i < 40; i++) CHECK_EQ(read_number(p.in), i);
+  for (int i = 0; i < 8; i++) CHECK_EQ(read_number(p.in), 0);
+  for (uint32_t i = 0; i < 20000; i++) CHECK_EQ(read_number(p.in), i);
+  writer.join();
+}
+
+// A writer whose pipe is full after a streak waits for the reader, and others go on.
+void full_pipe() {
+  Pipe p;
+  std::atomic<uint32_t> written{0};
+  std::thread writer([&] {
+    for (uint32_t i = 0; i < 30000; i++, written++) write_numbers(p.out, i, 1, 1);
+  });
+  EVENTUALLY(written >= 65536 / 4);
+  for (uint32_t i = 0; i < 30000; i++) CHECK_EQ(read_number(p.in), i);
+  writer.join();
+}
+
+// The pipe gets smaller in the middle of a streak.
+void smaller_pipe() {
+  Pipe p;
+  std::thread writer([&] {
+    for (uint32_t i = 0; i < 100; i++) write_numbers(p.out, i, 1, 1);
+    CHECK_SYS(fcntl(p.out, F_SETPIPE_SZ, 4096));
+    for (uint32_t i = 100; i < 20000; i++) write_numbers(p.out, i, 1, 1);
+  });
+  for (uint32_t i = 0; i < 20000; i++) CHECK_EQ(read_number(p.in), i);
+  writer.join();
+}
+
+}  // namespace
+
+int main() {
+  for (int round = 0; round < 3; round++) {
+    sizes_in_order();
+    crowds();
+    reader_waits_after_a_streak();
+    signal_ends_its_wait();
+    cancel_ends_its_wait();
+    pages_of_a_byte();
+    full_pipe();
+    smaller_pipe();
+  }
+  return 0;
+}
