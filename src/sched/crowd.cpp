@@ -10,21 +10,22 @@
 namespace goshim {
 namespace {
 
-constexpr Nanos kLookEvery = 100 * kMillisecond;  // the kernel counts in hundredths of a second
-constexpr Nanos kTooOld = kSecond;                // nothing was looked at in between
-constexpr uint64_t kFewWakes = 10;                // in that time: they do no harm
+constexpr Nanos kLookEvery = 100 * kMillisecond;  // the kernel tells hundredths of a second
+constexpr Nanos kTooLong = kSecond;               // sysmon has slept meanwhile: of that nothing follows for now
+constexpr uint64_t kFewWakes = 10;                // of Ms, from look to look: they do no harm
 
-// Of all processors together; -1 if the kernel does not tell.
+// Of all processors together since the machine started; -1 if the kernel does not tell.
 Nanos idle_time() {
   char text[64];
-  long seconds;
-  const char* at;
   if (read_file("/proc/uptime", text, sizeof text) <= 0) return -1;
-  for (at = text; *at && *at != ' ';) at++;
-  if (*at != ' ' || !parse_number(at + 1, &seconds, &at) || *at != '.') return -1;
+  const char* at = text;
+  while (*at && *at != ' ') at++;
+  long seconds;
   long hundredths;
+  const char* point;
   const char* end;
-  if (!parse_number(at + 1, &hundredths, &end) || end != at + 3) return -1;
+  if (*at != ' ' || !parse_number(at + 1, &seconds, &point) || *point != '.') return -1;
+  if (!parse_number(point + 1, &hundredths, &end) || end != point + 3) return -1;
   return seconds * kSecond + hundredths * (kSecond / 100);
 }
 
@@ -33,7 +34,7 @@ Nanos own_time() {
   return sys::call(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &t) == 0 ? t.tv_sec * kSecond + t.tv_nsec : 0;
 }
 
-uint64_t kernel_threads_woken() {
+uint64_t ms_woken() {
   uint64_t sum = 0;
   const Page* all = page();
   for (int i = Page::kNoP, n = page_procs(all); i < n; i++)
@@ -43,29 +44,20 @@ uint64_t kernel_threads_woken() {
 
 }  // namespace
 
-void crowd_look(Nanos now, int procs) {
-  static Nanos looked_at = -kTooOld;
-  static Nanos idle_then;
-  static Nanos own_then;
-  static uint64_t woken_then;
-  Nanos past = now - looked_at;
-  if (past < kLookEvery) return;
-  uint64_t woken = kernel_threads_woken();
-  bool many = woken - woken_then >= kFewWakes;
+void Crowd::look(Nanos now) {
+  Nanos span = now - looked_at_;
+  if (span < kLookEvery) return;
+  uint64_t woken = ms_woken();
+  bool many = woken - woken_ >= kFewWakes;
   Nanos idle = many ? idle_time() : -1;
   Nanos own = many ? own_time() : 0;
-  if (past < kTooOld && idle >= 0 && idle_then >= 0) {
-    // Less than half a processor is free, and others use a quarter of one at the least.
-    Nanos free = idle - idle_then;
-    Nanos theirs = procs * past - free - (own - own_then);
-    sched.crowded.store(free < past / 2 && theirs > past / 4, std::memory_order_relaxed);
-  } else {
-    sched.crowded.store(false, std::memory_order_relaxed);
-  }
-  looked_at = now;
-  idle_then = idle;
-  own_then = own;
-  woken_then = woken;
+  bool known = idle >= 0 && idle_ >= 0 && looked_at_ != 0 && span < kTooLong;
+  sched.crowded.store(known && is_crowded(span, idle - idle_, own - own_, sched.active.load(std::memory_order_relaxed)),
+                      std::memory_order_relaxed);
+  looked_at_ = now;
+  idle_ = idle;
+  own_ = own;
+  woken_ = woken;
 }
 
 }  // namespace goshim

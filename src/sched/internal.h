@@ -73,8 +73,9 @@ struct Sched {
   // Ms woken in a row that found nothing, and whether a wake-up was left to sysmon because of that (wake_for_ready in
   // proc.cpp). Relaxed: hints.
   std::atomic<uint32_t> n_futile{0};
-  std::atomic<bool> crowded{false};  // other programs use the processors (crowd.h); sysmon writes, relaxed: a hint
   std::atomic<bool> wake_owed{false};
+  // Other programs use the processors (crowd.h). sysmon writes; relaxed: a hint.
+  std::atomic<bool> crowded{false};
 
   // Polling: when an M last took events (not above 0: not yet), 0 while one blocks in the poller; and until when that
   // one blocks. seq_cst: the sleeper writes these and then reads the timers, who adds a timer writes that first and

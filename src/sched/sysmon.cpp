@@ -498,6 +498,7 @@ void sysmon_main(void* may_have) {
   Pace pace = Pace::Idle;
   Nanos delay = kMinSleep;
   Nanos timer_seen = -kTimersAround;
+  Crowd crowd;
   for (;;) {
     if (idle == 0) delay = kMinSleep;
     else if (idle > kEagerRounds && pace != Pace::Urgent) delay *= 2;
@@ -533,7 +534,7 @@ void sysmon_main(void* may_have) {
     if (!idle_p) {
       if (sched.urgent_size.load(std::memory_order_relaxed)) preempt_longest(now);
     }
-    crowd_look(now, sched.active.load(std::memory_order_relaxed));
+    crowd.look(now);
     pay_owed_wake();
     M* self = getg()->m.load(std::memory_order_relaxed);
     self->urgent = !idle_p && all_hogged(now);

@@ -1,0 +1,35 @@
+// When the processors count as used by others (src/sched/crowd.h).
+#include "sched/crowd.h"
+
+#include <gtest/gtest.h>
+
+namespace goshim {
+namespace {
+
+constexpr Nanos kSpan = 100 * kMillisecond;
+
+bool crowded(double idle, double own, int procs) {
+  return Crowd::is_crowded(kSpan, static_cast<Nanos>(idle * kSpan), static_cast<Nanos>(own * kSpan), procs);
+}
+
+TEST(Crowd, AnotherProgramTakesOneOfTwoProcessors) { EXPECT_TRUE(crowded(0.2, 0.9, 2)); }
+
+TEST(Crowd, IdleProcessorsAreNone) {
+  EXPECT_FALSE(crowded(1.0, 0.9, 2));
+  EXPECT_FALSE(crowded(0.6, 0.9, 2));
+}
+
+TEST(Crowd, WhatThisProcessUsesItselfIsNone) {
+  EXPECT_FALSE(crowded(0.0, 2.0, 2));
+  EXPECT_FALSE(crowded(0.2, 1.7, 2));
+}
+
+TEST(Crowd, OfManyProcessorsOneFreeOneIsEnough) {
+  EXPECT_FALSE(crowded(1.0, 3.0, 64));
+  EXPECT_TRUE(crowded(0.1, 3.0, 64));
+}
+
+TEST(Crowd, MoreIdleTimeThanThereWasIsNone) { EXPECT_FALSE(crowded(2.1, 0.0, 2)); }
+
+}  // namespace
+}  // namespace goshim
