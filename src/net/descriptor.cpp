@@ -231,6 +231,12 @@ uint32_t record_learn(int fd, Descriptor* d) {
   return traits;
 }
 
+void record_mistaken(Descriptor* d, uint32_t generation) {
+  NoPreempt off;
+  LockGuard guard(d->lock);
+  if (d->generation.load(std::memory_order_relaxed) == generation) d->traits.store(0, std::memory_order_relaxed);
+}
+
 void record_note(Descriptor* d, uint32_t generation, uint32_t trait) {
   NoPreempt off;
   LockGuard guard(d->lock);

@@ -155,6 +155,9 @@ void records_new_life();
 
 // Finds out what kind fd is, by system calls. Returns its traits.
 uint32_t record_learn(int fd, Descriptor* d);
+// What fd was at this generation is not what the record says: it was closed and opened behind our back, or by another
+// thread at this moment.
+void record_mistaken(Descriptor* d, uint32_t generation);
 // One more trait is known of what fd was at this generation.
 void record_note(Descriptor* d, uint32_t generation, uint32_t trait);
 inline uint32_t record_traits(int fd, Descriptor* d) {

@@ -320,6 +320,12 @@ class Waiting {
     return true;
   }
   bool socket() const { return (traits() & kSocket) != 0; }
+  // Whether a socket's call has found out that the number is none any more: that is for read and write to see to.
+  bool is_none(long r) {
+    if (GOSHIM_LIKELY(r != -ENOTSOCK)) return false;
+    if (socket()) record_mistaken(d_, generation_);
+    return true;
+  }
   bool stream() const { return (traits() & kStream) != 0; }
   bool pipe() const { return exact() && stream() && !socket(); }
 
@@ -547,7 +553,10 @@ long io_read(int fd, void* buf, size_t n) {
   long r = waiting_call(w, n, [&](Mode mode) {
     if (mode == Mode::Try && GOSHIM_LIKELY(n != 0)) {
       // The same of a socket, and 100 to 200 ns less in the kernel.
-      if (w.socket() && n <= kMostBytes) return w.call(SYS_recvfrom, buf, n, MSG_DONTWAIT, nullptr, nullptr);
+      if (w.socket() && n <= kMostBytes) {
+        long got = w.call(SYS_recvfrom, buf, n, MSG_DONTWAIT, nullptr, nullptr);
+        if (GOSHIM_LIKELY(!w.is_none(got))) return got;
+      }
       return w.pipe_call(SYS_read, SYS_preadv2, buf, n);
     }
     if (mode == Mode::Region) return w.in_region(SYS_read, word(buf), word(n), 0, 0, 0);
@@ -588,14 +597,13 @@ long io_write(int fd, const void* buf, size_t n) {
       }
     }
     for (;;) {
-      long wrote;
+      long wrote = -ENOTSOCK;
       // The same of a byte stream (a message of SOCK_SEQPACKET would lack its end), and less in the kernel.
       if (w.stream() && w.socket() && n <= kMostBytes) {
         int quiet = done ? MSG_NOSIGNAL : 0;
         wrote = w.call(SYS_sendto, at + done, n - done, MSG_DONTWAIT | quiet, nullptr, 0);
-      } else {
-        wrote = w.pipe_call(SYS_write, SYS_pwritev2, const_cast<char*>(at) + done, n - done);
       }
+      if (w.is_none(wrote)) wrote = w.pipe_call(SYS_write, SYS_pwritev2, const_cast<char*>(at) + done, n - done);
       if (wrote <= 0) return wrote;
       w.hint(wrote, kIn);
       w.progress();

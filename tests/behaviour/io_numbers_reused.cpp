@@ -2,6 +2,7 @@
 // sees the bytes of its own channel only. Among them dup2 over a number that others read from, close_range and
 // closefrom.
 #include "io.h"
+#include "raw.h"
 
 #include <dirent.h>
 #include <linux/close_range.h>
@@ -180,9 +181,28 @@ void ranges() {
   CHECK_EQ(wait_status(child), 0);
 }
 
+// Sockets that have been read and written, and whose numbers become a pipe's by instructions of the program's own.
+void sockets_turn_into_pipes() {
+  int sockets[2];
+  CHECK_SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
+  char byte = 's';
+  CHECK_EQ(write(sockets[1], &byte, 1), 1);
+  CHECK_EQ(read(sockets[0], &byte, 1), 1);
+  const Channel pipe = pipe_channel();
+  CHECK_EQ(raw<SYS_dup3>(pipe.in, sockets[0], 0, 0), sockets[0]);
+  CHECK_EQ(raw<SYS_dup3>(pipe.out, sockets[1], 0, 0), sockets[1]);
+  for (int i = 0; i < 3; i++) {
+    CHECK_EQ(write(sockets[1], "p", 1), 1);
+    CHECK_EQ(read(sockets[0], &byte, 1), 1);
+    CHECK_EQ(byte, 'p');
+  }
+  for (int fd : {sockets[0], sockets[1], pipe.in, pipe.out}) CHECK_SYS(close(fd));
+}
+
 }  // namespace
 
 int main() {
+  parallel(2, [](int) { sockets_turn_into_pipes(); });
   close_that_lingers();
   parallel(8, lives);
   changed_over_and_over();
