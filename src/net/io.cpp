@@ -146,14 +146,11 @@ class Waiting {
   long pipe_call(long plain, long vectored, void* buf, size_t n) {
     bool in_order = pipe() && !single_.held() && !partial_;
     if (in_order && streak_covers(d_, direction_, n)) {
-      G* g = getg();
-      g->plain_call.store(true, std::memory_order_relaxed);
-      std::atomic_signal_fence(std::memory_order_seq_cst);
-      long r = arch::goshim_syscall_unless(&goshim_tls.interrupt, plain, fd_, word(buf), word(n), 0, 0, 0);
-      g->plain_call.store(false, std::memory_order_relaxed);
+      long r = plain_syscall(plain, fd_, word(buf), word(n));
       if (GOSHIM_LIKELY(r == static_cast<long>(n))) return r;
       streak_ends(d_);
       if (r != -EINTR && r != -EAGAIN) return r;
+      if (GOSHIM_UNLIKELY(!getg())) return sys::call(plain, fd_, buf, n);  // a handler has forked, and this is the child
     }
     iovec v{buf, n};
     long r = call(vectored, &v, 1, -1, -1, RWF_NOWAIT);
@@ -323,7 +320,7 @@ class Waiting {
   // Whether a socket's call has found out that the number is none any more: that is for read and write to see to.
   bool is_none(long r) {
     if (GOSHIM_LIKELY(r != -ENOTSOCK)) return false;
-    if (socket()) record_mistaken(d_, generation_);
+    record_mistaken(d_, generation_);
     return true;
   }
   bool stream() const { return (traits() & kStream) != 0; }
@@ -597,13 +594,15 @@ long io_write(int fd, const void* buf, size_t n) {
       }
     }
     for (;;) {
-      long wrote = -ENOTSOCK;
+      long wrote;
       // The same of a byte stream (a message of SOCK_SEQPACKET would lack its end), and less in the kernel.
-      if (w.stream() && w.socket() && n <= kMostBytes) {
+      bool sends = w.stream() && w.socket() && n <= kMostBytes;
+      if (sends) {
         int quiet = done ? MSG_NOSIGNAL : 0;
         wrote = w.call(SYS_sendto, at + done, n - done, MSG_DONTWAIT | quiet, nullptr, 0);
       }
-      if (w.is_none(wrote)) wrote = w.pipe_call(SYS_write, SYS_pwritev2, const_cast<char*>(at) + done, n - done);
+      if (!sends || GOSHIM_UNLIKELY(w.is_none(wrote)))
+        wrote = w.pipe_call(SYS_write, SYS_pwritev2, const_cast<char*>(at) + done, n - done);
       if (wrote <= 0) return wrote;
       w.hint(wrote, kIn);
       w.progress();

@@ -14,7 +14,7 @@ constexpr Nanos kLookEvery = 100 * kMillisecond;  // the kernel tells hundredths
 constexpr Nanos kTooLong = kSecond;               // sysmon has slept meanwhile: of that nothing follows for now
 constexpr uint64_t kFewWakes = 10;                // of Ms, from look to look: they do no harm
 
-// Of all processors together since the machine started; -1 if the kernel does not tell.
+// Of all processors together since the machine started; -1 if the kernel does not tell (some emulations say 0).
 Nanos idle_time() {
   char text[64];
   if (read_file("/proc/uptime", text, sizeof text) <= 0) return -1;
@@ -26,7 +26,8 @@ Nanos idle_time() {
   const char* end;
   if (*at != ' ' || !parse_number(at + 1, &seconds, &point) || *point != '.') return -1;
   if (!parse_number(point + 1, &hundredths, &end) || end != point + 3) return -1;
-  return seconds * kSecond + hundredths * (kSecond / 100);
+  Nanos idle = seconds * kSecond + hundredths * (kSecond / 100);
+  return idle > 0 ? idle : -1;
 }
 
 Nanos own_time() {

@@ -1328,6 +1328,18 @@ long region_syscall(RegionClass c, long nr, long a, long b, long c2, long d, lon
   return r;
 }
 
+long plain_syscall(long nr, long a, long b, long c) {
+  preempt_off();  // a request ends the call, or is met behind it: none gets lost in between
+  G* g = getg();
+  g->plain_call.store(true, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  long r = arch::goshim_syscall_unless(&goshim_tls.interrupt, nr, a, b, c, 0, 0, 0);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  g->plain_call.store(false, std::memory_order_relaxed);
+  preempt_on();
+  return r;
+}
+
 // -- locked Gs --
 
 void lock_os_thread() {

@@ -138,8 +138,8 @@ struct alignas(kCacheLine) G {
   uint32_t region_kind = 0;    // the kind of its call, one bit
   uint32_t region_lasted = 0;  // kinds of which the last one was long
   Nanos region_since = 0;      // when it began, if that one was; else 0
-  // In a call that is not expected to block, and is in no region: K2 in net/streak.h. Relaxed: who cancels reads it
-  // behind a membarrier (S2 in thread/signal.cpp).
+  // In plain_syscall(), with preemption off and nothing done to the P. Relaxed: who cancels and who retakes read it
+  // behind a membarrier (S2 in thread/signal.cpp, R3 in sysmon.cpp).
   std::atomic<bool> plain_call{false};
   bool lonely = false;         // it counts as one that blocks in the kernel: LonelyWait in net/io.cpp
   uint32_t region_queued = 0;  // how often it had to queue for a P at a region's end; itself

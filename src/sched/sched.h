@@ -82,6 +82,10 @@ bool sched_slept(Nanos since, Nanos within);
 // Signal-aware system call in a region: -EINTR without a call when a signal or cancellation already waits for the G.
 long region_syscall(RegionClass c, long nr, long a = 0, long b = 0, long c2 = 0, long d = 0, long e = 0, long f = 0);
 
+// The same of a call that is not expected to block, in no region: it costs nothing more than the call. Should it block
+// after all, sysmon finds it as any call that goshim does not know, and takes the P. On a G, preemption on.
+long plain_syscall(long nr, long a, long b, long c);
+
 // ---- locked Gs (D13) ----
 void lock_os_thread();
 void unlock_os_thread();

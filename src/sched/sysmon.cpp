@@ -8,6 +8,8 @@
 //   The membarrier stands for the M's missing fence: if sysmon reads the counter as 0 in R3, then the M's next entry
 //   reads m->p after R1 and waits for R3 or R4. So either the M has its P for the whole stay, or it knows that it has
 //   none. m->curg cannot change in between: only the runtime changes it, with some counter raised.
+//   A G in plain_syscall() has its counter raised and counts as if not: it does nothing with the P, and its mark falls
+//   before its next entry.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -253,7 +255,9 @@ bool retake_unknown(P* p, M* m, Nanos now) {
   if (!m->p.compare_exchange_strong(owned, owned | kStealing, std::memory_order_seq_cst)) return false;
   bool sure = sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
   G* g = m->curg.load(std::memory_order_acquire);
-  bool inside = g == m->g0 || *const_cast<volatile int32_t*>(&tls_of(g)->nopreempt) != 0;
+  // In plain_syscall() the counter is not 0, and the P is not touched before the next time that it is raised.
+  bool inside = g == m->g0 || (*const_cast<volatile int32_t*>(&tls_of(g)->nopreempt) != 0 &&
+                               !g->plain_call.load(std::memory_order_relaxed));
   if (!sure || inside || !sleeps(p, m, now)) {
     m->p.store(reinterpret_cast<uintptr_t>(p), std::memory_order_release);
     return false;

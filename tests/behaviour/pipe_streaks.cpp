@@ -148,6 +148,39 @@ void signal_ends_its_wait() {
   CHECK(handled > 0);
 }
 
+// A signal that was sent before a read or write began has been handled when that returns.
+void signals_meet_streaks() {
+  Pipe p;
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &action, nullptr);
+  handled = 0;
+  std::atomic<int> sent{0};
+  std::atomic<bool> over{false};
+  std::thread user([&] {
+    while (!over) {
+      for (uint32_t i = 0; i < 2000; i++) {
+        int before = sent;
+        write_numbers(p.out, i, 1, 1);
+        CHECK(handled >= before);
+      }
+      for (uint32_t i = 0; i < 2000; i++) {
+        int before = sent;
+        CHECK_EQ(read_number(p.in), i);
+        CHECK(handled >= before);
+      }
+    }
+  });
+  for (int i = 0; i < 300; i++) {
+    CHECK_OK(pthread_kill(user.native_handle(), SIGUSR1));
+    sent = i + 1;
+    EVENTUALLY(handled > i);
+  }
+  over = true;
+  user.join();
+}
+
 void cancel_ends_its_wait() {
   Pipe p;
   taken = false;
@@ -216,6 +249,7 @@ int main() {
     crowds();
     reader_waits_after_a_streak();
     signal_ends_its_wait();
+    signals_meet_streaks();
     cancel_ends_its_wait();
     pages_of_a_byte();
     full_pipe();
