@@ -40,8 +40,9 @@ WARNINGS := -Wall -Wextra -Werror
 VERSION := 0.10.0
 DEFINES := $(if $(DEBUG),-DGOSHIM_DEBUG) -DGOSHIM_VERSION='"$(VERSION)"'
 # No stack protector and no fortified calls: the runtime may call only what tests/rules lists.
-LIB_FLAGS := -std=c++20 -O2 -g -fPIC -fno-exceptions -fno-rtti -fvisibility=hidden -ftls-model=initial-exec \
-  -fno-threadsafe-statics -fno-stack-protector -U_FORTIFY_SOURCE -D_GNU_SOURCE $(PORT_FLAGS) $(WARNINGS) $(INCLUDES) $(DEFINES)
+# Functions begin at a cache line: where they fell by chance, 64 threads at one mutex took 20 or 40 ns an operation.
+LIB_FLAGS := -std=c++20 -O2 -g -falign-functions=64 -fPIC -fno-exceptions -fno-rtti -fvisibility=hidden \
+  -ftls-model=initial-exec -fno-threadsafe-statics -fno-stack-protector -U_FORTIFY_SOURCE -D_GNU_SOURCE $(PORT_FLAGS) $(WARNINGS) $(INCLUDES) $(DEFINES)
 # Bound at load time: lazy binding takes the loader's locks inside the runtime. Never unloaded: threads live in it.
 LIB_LINK := -shared -nodefaultlibs -Wl,-soname,libgoshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete \
   -Wl,-z,noexecstack -Wl,--as-needed

@@ -127,10 +127,10 @@ struct alignas(kCacheLine) Descriptor {
   std::atomic<int> streak{0};                // its calls in a row; below 0: not worth a look for so many
   std::atomic<size_t> sure{0};               // bytes to be read, or writes, that do not wait
   std::atomic<size_t> largest{0};            // the largest write there was since the pipe was empty
-  WaitList waiting[2];                      // lock: calls of which one is woken for an event
-  WaitList holders;                         // N6; lock
-  std::atomic<uint32_t> status_changes{0};  // by the program; raised under lock, compared there (read before: acquire)
-  WaitList watching;                        // lock: calls that are all woken (poll, select)
+  WaitList waiting[2];                       // lock: calls of which one is woken for an event
+  WaitList holders;                          // N6; lock
+  std::atomic<uint32_t> status_changes{0};   // by the program; raised under lock, compared there (read before: acquire)
+  WaitList watching;                         // lock: calls that are all woken (poll, select)
   // Of a copy made by record_closing(): calls that still use it; the last one closes it (acq_rel: the others are done).
   std::atomic<uint32_t> users{0};
   // N6: between record_closing() and record_closed(), the thread that closes it (its thread pointer). The closer sets

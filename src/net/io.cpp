@@ -150,7 +150,8 @@ class Waiting {
       if (GOSHIM_LIKELY(r == static_cast<long>(n))) return r;
       streak_ends(d_);
       if (r != -EINTR && r != -EAGAIN) return r;
-      if (GOSHIM_UNLIKELY(!getg())) return sys::call(plain, fd_, buf, n);  // a handler has forked, and this is the child
+      if (GOSHIM_UNLIKELY(!getg()))
+        return sys::call(plain, fd_, buf, n);  // a handler has forked, and this is the child
     }
     iovec v{buf, n};
     long r = call(vectored, &v, 1, -1, -1, RWF_NOWAIT);

@@ -785,7 +785,8 @@ void wakep() {
 }
 
 bool wakes_are_thrifty() {
-  return sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes || sched.crowded.load(std::memory_order_relaxed);
+  return sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes ||
+         sched.crowded.load(std::memory_order_relaxed);
 }
 
 void pay_owed_wake() {

@@ -20,7 +20,7 @@ struct ThreadAttr {
   bool detached = false;
   bool has_mask = false;  // signal mask given; else the creator's is inherited
   uint64_t mask = 0;
-  bool has_cpus = false;  // processors given, in the kernel's format; else the creator's
+  bool has_cpus = false;    // processors given, in the kernel's format; else the creator's
   unsigned char cpus[128];  // of any value unless has_cpus: most threads have none, and are made often
   bool has_policy = false;  // scheduling policy given; else the creator's
   int policy = 0;
