@@ -1,6 +1,6 @@
-// Shows that threads that read and write one pipe many times in a row get every byte in order, whoever comes in between:
-// other readers and writers, one that goes round the library, one that fills pages with a byte each; and that a reader
-// or writer who has to wait after such a streak stops nobody, is reached by signals, and can be cancelled.
+// Shows that threads that read and write one pipe many times in a row get every byte in order, whoever comes in
+// between: other readers and writers, one that goes round the library, one that fills pages with a byte each; and that
+// a reader or writer who has to wait after such a streak stops nobody, is reached by signals, and can be cancelled.
 #include "blocked.h"
 #include "raw.h"
 
