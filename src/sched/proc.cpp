@@ -647,8 +647,8 @@ void reset_spinning(M* m) {
   wakep();  // S1: the chain
 }
 
-// The wake-up of ready(). Waking a core costs more than a hundred hand-overs. Where Gs work in turns (a lock, a pair) the
-// woken M finds nothing, and where they meet often (a barrier) too little; where other programs use the processors
+// The wake-up of ready(). Waking a core costs more than a hundred hand-overs. Where Gs work in turns (a lock, a pair)
+// the woken M finds nothing, and where they meet often (a barrier) too little; where other programs use the processors
 // (crowd.h) there is none for it. So after some futile wake-ups in a row, and there, hardly any is done: they are left
 // to sysmon, which then looks every millisecond, and to who takes his P into a long call. This bends S2 (its barrier
 // would be half of a hand-over's cost), and is safe because the caller's P is running: the G will run there at the
