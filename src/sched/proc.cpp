@@ -647,16 +647,23 @@ void reset_spinning(M* m) {
   wakep();  // S1: the chain
 }
 
+// Whether the caller is an M that looks for work.
+bool on_g0() {
+  const G* g = getg();
+  return g && g == g->m.load(std::memory_order_relaxed)->g0;
+}
+
 // The wake-up of ready(). Waking a core costs more than a hundred hand-overs. Where Gs work in turns (a lock, a pair)
 // the woken M finds nothing, and where they meet often (a barrier) too little; where other programs use the processors
-// (crowd.h) there is none for it. So after some futile wake-ups in a row, and there, hardly any is done: they are left
-// to sysmon, which then looks every millisecond, and to who takes his P into a long call. This bends S2 (its barrier
-// would be half of a hand-over's cost), and is safe because the caller's P is running: the G will run there at the
-// latest when the slice ends.
+// (crowd.h) there is none for it, and an M that has just found the Gs itself (in the poller) is going to run them. So
+// after some futile wake-ups in a row, and there, hardly any is done: they are left to sysmon, which then looks every
+// millisecond, and to who takes his P into a long call. This bends S2 (its barrier would be half of a hand-over's
+// cost), and is safe because the caller's P is running: the G will run there at the latest when the slice ends.
 void wake_for_ready(P* p) {
   if (sched.limit.load(std::memory_order_relaxed) == 1) return;  // it is ours; who raises the limit wakes
-  if (wakes_are_thrifty() && sched.n_idle_p.load(std::memory_order_relaxed) != 0 &&
-      ++p->wakes_skipped % kThriftyEvery != 0) {
+  const bool futile = sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes;
+  if ((futile || (sched.crowded.load(std::memory_order_relaxed) && on_g0())) &&
+      sched.n_idle_p.load(std::memory_order_relaxed) != 0 && ++p->wakes_skipped % kThriftyEvery != 0) {
     if (!sched.wake_owed.load(std::memory_order_relaxed)) sched.wake_owed.store(true, std::memory_order_relaxed);
     return;
   }
