@@ -258,11 +258,13 @@ void restore_static_tls(void* tp) {
 
 // Whether one of the pointers is not null.
 bool any_set(void* const* pointers, uint32_t n) {
-  using Two = uint64_t __attribute__((vector_size(16), aligned(8)));
+  using Two = uint64_t __attribute__((vector_size(16)));
   Two any{};
   uint32_t i = 0;
-  for (; i + 4 <= n; i += 4)
-    any |= *reinterpret_cast<const Two*>(pointers + i) | *reinterpret_cast<const Two*>(pointers + i + 2);
+  for (Two pair; i + 2 <= n; i += 2) {
+    __builtin_memcpy(&pair, pointers + i, sizeof pair);  // they are aligned to 8 only
+    any |= pair;
+  }
   uint64_t rest = 0;
   for (; i < n; i++) rest |= reinterpret_cast<uintptr_t>(pointers[i]);
   return (any[0] | any[1] | rest) != 0;

@@ -84,7 +84,7 @@ void summary(Lines* lines, Nanos now) {
     return;
   }
   for (int i = 0; i < sched.procs; i++) lines->add(i == 0 ? " [%u" : " %u", runq_length(&sched.ps[i]));
-  lines->add("]\n");
+  lines->add("%s", "]\n");
 }
 
 void detail(Lines* lines) {
