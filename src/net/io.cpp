@@ -321,7 +321,7 @@ class Waiting {
   // Whether a socket's call has found out that the number is none any more: that is for read and write to see to.
   bool is_none(long r) {
     if (GOSHIM_LIKELY(r != -ENOTSOCK)) return false;
-    record_mistaken(d_, generation_);
+    if (d_) record_mistaken(d_, generation_);
     return true;
   }
   bool stream() const { return (traits() & kStream) != 0; }
