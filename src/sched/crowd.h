@@ -1,11 +1,11 @@
 // Whether other programs keep the processors busy.
 //
-// Where they do, to wake one more M for Gs that this one has just found in the poller and is about to run gains nothing:
-// no processor is free for it, and it gets one by making somebody wait, often the very client that the Gs are to
-// answer. So such wake-ups are left to sysmon then, as those that were in vain (wake_for_ready() in proc.cpp). An echo
-// server with 100 connections whose client takes one of two processors answers up to 8 % more with that, and its 99th
-// percentile falls from 2.6 to 1.5 ms. Not the wake-ups of Gs that run on: what they have made ready would wait for
-// them (redis, whose main thread spins until its I/O threads are done, lost 20 %).
+// Where they do, to wake one more M for Gs that this one has just found in the poller and is about to run gains
+// nothing: no processor is free for it, and it gets one by making somebody wait, often the very client that the Gs are
+// to answer. So such wake-ups are left to sysmon then, as those that were in vain (wake_for_ready() in proc.cpp). An
+// echo server with 100 connections whose client takes one of two processors answers up to 8 % more with that, and its
+// 99th percentile falls from 2.6 to 1.5 ms. Not the wake-ups of Gs that run on: what they have made ready would wait
+// for them (redis, whose main thread spins until its I/O threads are done, lost 20 %).
 #pragma once
 
 #include "base/clock.h"
