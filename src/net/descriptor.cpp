@@ -204,6 +204,14 @@ Descriptor* record_of(int fd) {
   return GOSHIM_LIKELY(d != nullptr) ? d : record_make(fd);
 }
 
+// Of what the number was at this generation: keeps those of `kept`, and adds some.
+static void change_traits(Descriptor* d, uint32_t generation, uint32_t kept, uint32_t added) {
+  NoPreempt off;
+  LockGuard guard(d->lock);
+  if (d->generation.load(std::memory_order_relaxed) != generation) return;
+  d->traits.store((d->traits.load(std::memory_order_relaxed) & kept) | added, std::memory_order_relaxed);
+}
+
 uint32_t record_learn(int fd, Descriptor* d) {
   uint32_t generation = d->generation.load(std::memory_order_acquire);
   struct stat st {};
@@ -225,23 +233,13 @@ uint32_t record_learn(int fd, Descriptor* d) {
     }
     default: break;
   }
-  NoPreempt off;
-  LockGuard guard(d->lock);
-  if (d->generation.load(std::memory_order_relaxed) == generation) d->traits.store(traits, std::memory_order_relaxed);
+  change_traits(d, generation, 0, traits);
   return traits;
 }
 
-void record_mistaken(Descriptor* d, uint32_t generation) {
-  NoPreempt off;
-  LockGuard guard(d->lock);
-  if (d->generation.load(std::memory_order_relaxed) == generation) d->traits.store(0, std::memory_order_relaxed);
-}
+void record_mistaken(Descriptor* d, uint32_t generation) { change_traits(d, generation, 0, 0); }
 
-void record_note(Descriptor* d, uint32_t generation, uint32_t trait) {
-  NoPreempt off;
-  LockGuard guard(d->lock);
-  if (d->generation.load(std::memory_order_relaxed) == generation) d->traits.fetch_or(trait, std::memory_order_relaxed);
-}
+void record_note(Descriptor* d, uint32_t generation, uint32_t trait) { change_traits(d, generation, ~0U, trait); }
 
 uint32_t record_known_status(const Descriptor* d) {
   if (d->status_epoch.load(std::memory_order_acquire) != status_epoch.load(std::memory_order_relaxed) ||

@@ -27,6 +27,9 @@ size_t room(int fd, size_t bytes, size_t largest) {
   return pages > used + kSparePages ? (pages - used - kSparePages) * (kPage / largest) : 0;
 }
 
+// K1.
+bool ours_alone(const Descriptor* d) { return !d->dupped.load(std::memory_order_relaxed) && record_private(d); }
+
 }  // namespace
 
 bool streak_covers(Descriptor* d, Direction direction, size_t n) {
@@ -34,7 +37,7 @@ bool streak_covers(Descriptor* d, Direction direction, size_t n) {
   size_t need = direction == kIn ? n : 1;
   if (sure < need || d->streak_of.load(std::memory_order_relaxed) != getg()) return false;
   if (direction == kOut && n > d->largest.load(std::memory_order_relaxed)) return false;
-  if (d->dupped.load(std::memory_order_relaxed) || !record_private(d)) return false;
+  if (!ours_alone(d)) return false;
   d->sure.store(sure - need, std::memory_order_relaxed);
   return true;
 }
@@ -49,7 +52,7 @@ void streak_goes_on(int fd, Descriptor* d, Direction direction, size_t n) {
     d->sure.store(0, std::memory_order_relaxed);
     calls = calls < 0 ? calls : 1;
   }
-  if (calls < kLong || d->dupped.load(std::memory_order_relaxed) || !record_private(d)) {
+  if (calls < kLong || !ours_alone(d)) {
     d->streak.store(calls, std::memory_order_relaxed);
     return;
   }

@@ -647,6 +647,8 @@ void reset_spinning(M* m) {
   wakep();  // S1: the chain
 }
 
+bool wakes_are_futile() { return sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes; }
+
 // Whether the caller is an M that looks for work.
 bool on_g0() {
   const G* g = getg();
@@ -661,8 +663,7 @@ bool on_g0() {
 // cost), and is safe because the caller's P is running: the G will run there at the latest when the slice ends.
 void wake_for_ready(P* p) {
   if (sched.limit.load(std::memory_order_relaxed) == 1) return;  // it is ours; who raises the limit wakes
-  const bool futile = sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes;
-  if ((futile || (sched.crowded.load(std::memory_order_relaxed) && on_g0())) &&
+  if ((wakes_are_futile() || (sched.crowded.load(std::memory_order_relaxed) && on_g0())) &&
       sched.n_idle_p.load(std::memory_order_relaxed) != 0 && ++p->wakes_skipped % kThriftyEvery != 0) {
     if (!sched.wake_owed.load(std::memory_order_relaxed)) sched.wake_owed.store(true, std::memory_order_relaxed);
     return;
@@ -792,10 +793,7 @@ void wakep() {
   startm(nullptr, true);
 }
 
-bool wakes_are_thrifty() {
-  return sched.n_futile.load(std::memory_order_relaxed) >= kFutileWakes ||
-         sched.crowded.load(std::memory_order_relaxed);
-}
+bool wakes_are_thrifty() { return wakes_are_futile() || sched.crowded.load(std::memory_order_relaxed); }
 
 void pay_owed_wake() {
   if (sched.wake_owed.exchange(false, std::memory_order_relaxed) && any_runq()) wakep();

@@ -1,7 +1,7 @@
 // Shows that threads that read and write one pipe many times in a row get every byte in order, whoever comes in
 // between: other readers and writers, one that goes round the library, one that fills pages with a byte each; and that
 // a reader or writer who has to wait after such a streak stops nobody, is reached by signals, and can be cancelled.
-#include "blocked.h"
+#include "io.h"
 #include "raw.h"
 
 #include <fcntl.h>
@@ -14,22 +14,6 @@
 #include <vector>
 
 namespace {
-
-struct Pipe {
-  int in, out;
-  Pipe() {
-    int ends[2];
-    CHECK_SYS(pipe(ends));
-    in = ends[0];
-    out = ends[1];
-  }
-  ~Pipe() {
-    close(in);
-    close(out);
-  }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-};
 
 void write_numbers(int fd, uint32_t first, uint32_t n, uint32_t step) {
   for (uint32_t i = 0; i < n; i++) {
@@ -46,7 +30,7 @@ uint32_t read_number(int fd) {
 
 // Messages of all sizes, by one to one.
 void sizes_in_order() {
-  Pipe p;
+  const Channel p = pipe_channel();
   constexpr size_t kMost = 5000;
   std::thread writer([&] {
     char bytes[kMost];
@@ -59,8 +43,7 @@ void sizes_in_order() {
         }
       }
     }
-    close(p.out);
-    p.out = open("/dev/null", O_RDONLY);
+    CHECK_SYS(close(p.out));
   });
   unsigned char next = 0;
   char bytes[kMost];
@@ -71,18 +54,17 @@ void sizes_in_order() {
     for (ssize_t i = 0; i < got; i++) CHECK_EQ(static_cast<unsigned char>(bytes[i]), next++);
   }
   writer.join();
+  CHECK_SYS(close(p.in));
 }
 
 // Several of each: nothing is lost, and each writer's numbers come in order.
 void crowds() {
-  Pipe p;
+  const Channel p = pipe_channel();
   constexpr uint32_t kEach = 5000;
   constexpr uint32_t kWriters = 4;
   std::vector<std::thread> threads;
   static std::atomic<uint64_t> sum;
-  static std::atomic<uint32_t> left;
   sum = 0;
-  left = kEach * kWriters;
   for (uint32_t w = 0; w < kWriters; w++) threads.emplace_back([&p, w] { write_numbers(p.out, w, kEach, kWriters); });
   for (uint32_t r = 0; r < kWriters; r++) {
     threads.emplace_back([&p] {
@@ -92,26 +74,39 @@ void crowds() {
   for (std::thread& t : threads) t.join();
   uint64_t all = kEach * kWriters;
   CHECK_EQ(sum.load(), all * (all - 1) / 2);
+  p.close_both();
 }
 
-// The reader is in the middle of a streak when somebody takes what is left, by an instruction of his own.
 std::atomic<bool> taken;
 
-uint32_t rest_is_taken(const Pipe& p) {
+// The caller is in the middle of a streak when what is left is taken, by an instruction of the program's own.
+void take_rest_of_streak(const Channel& p) {
   constexpr uint32_t kAll = 200;
   write_numbers(p.out, 0, kAll, 1);
   for (uint32_t i = 0; i < 50; i++) CHECK_EQ(read_number(p.in), i);
   char rest[4 * kAll];
   CHECK_EQ(raw<SYS_read>(p.in, reinterpret_cast<long>(rest), sizeof rest, 0), 150 * 4);
   taken = true;
+}
+
+uint32_t rest_is_taken(const Channel& p) {
+  take_rest_of_streak(p);
   return read_number(p.in);
 }
 
 std::atomic<int> handled;
 void on_signal(int) { handled++; }
 
+void handle_signals(int flags) {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = flags;
+  CHECK_SYS(sigaction(SIGUSR1, &action, nullptr));
+  handled = 0;
+}
+
 void reader_waits_after_a_streak() {
-  Pipe p;
+  const Channel p = pipe_channel();
   taken = false;
   std::thread reader([&] { CHECK_EQ(rest_is_taken(p), 77); });
   EVENTUALLY(taken);
@@ -120,42 +115,34 @@ void reader_waits_after_a_streak() {
   CHECK_EQ(others.load(), 1);
   write_numbers(p.out, 77, 1, 1);
   reader.join();
+  p.close_both();
 }
 
 void signal_ends_its_wait() {
-  Pipe p;
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  sigaction(SIGUSR1, &action, nullptr);
-  handled = 0;
+  const Channel p = pipe_channel();
+  handle_signals(0);
   std::atomic<bool> ended{false};
   std::thread reader([&] {
-    constexpr uint32_t kAll = 200;
-    write_numbers(p.out, 0, kAll, 1);
-    for (uint32_t i = 0; i < 50; i++) CHECK_EQ(read_number(p.in), i);
-    char rest[4 * kAll];
-    CHECK_EQ(raw<SYS_read>(p.in, reinterpret_cast<long>(rest), sizeof rest, 0), 150 * 4);
+    take_rest_of_streak(p);
     uint32_t number;
     CHECK_ERRNO(read(p.in, &number, sizeof number), EINTR);
     ended = true;
   });
   // One that comes before the read is for nothing.
   while (!ended) {
+    const int before = handled;
     pthread_kill(reader.native_handle(), SIGUSR1);
-    usleep(1000);
+    EVENTUALLY(ended || handled > before);
   }
   reader.join();
   CHECK(handled > 0);
+  p.close_both();
 }
 
 // A signal that was sent before a read or write began has been handled when that returns.
 void signals_meet_streaks() {
-  Pipe p;
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGUSR1, &action, nullptr);
-  handled = 0;
+  const Channel p = pipe_channel();
+  handle_signals(SA_RESTART);
   std::atomic<int> sent{0};
   std::atomic<bool> over{false};
   std::thread user([&] {
@@ -179,27 +166,29 @@ void signals_meet_streaks() {
   }
   over = true;
   user.join();
+  p.close_both();
 }
 
 void cancel_ends_its_wait() {
-  Pipe p;
+  const Channel p = pipe_channel();
   taken = false;
   pthread_t reader;
   auto body = [](void* arg) -> void* {
-    rest_is_taken(*static_cast<Pipe*>(arg));
+    rest_is_taken(*static_cast<const Channel*>(arg));
     return nullptr;
   };
-  CHECK_OK(pthread_create(&reader, nullptr, body, &p));
+  CHECK_OK(pthread_create(&reader, nullptr, body, const_cast<Channel*>(&p)));
   EVENTUALLY(taken);
   CHECK_OK(pthread_cancel(reader));
   void* result;
   CHECK_OK(pthread_join(reader, &result));
   CHECK(result == PTHREAD_CANCELED);
+  p.close_both();
 }
 
 // Pages with a byte each, of which the library is not told.
 void pages_of_a_byte() {
-  Pipe p;
+  const Channel p = pipe_channel();
   char byte[4] = {};
   std::atomic<int> written{0};
   std::thread writer([&] {
@@ -215,11 +204,12 @@ void pages_of_a_byte() {
   for (int i = 0; i < 8; i++) CHECK_EQ(read_number(p.in), 0);
   for (uint32_t i = 0; i < 20000; i++) CHECK_EQ(read_number(p.in), i);
   writer.join();
+  p.close_both();
 }
 
 // A writer whose pipe is full after a streak waits for the reader, and others go on.
 void full_pipe() {
-  Pipe p;
+  const Channel p = pipe_channel();
   std::atomic<uint32_t> written{0};
   std::thread writer([&] {
     for (uint32_t i = 0; i < 30000; i++, written++) write_numbers(p.out, i, 1, 1);
@@ -227,11 +217,12 @@ void full_pipe() {
   EVENTUALLY(written >= 65536 / 4);
   for (uint32_t i = 0; i < 30000; i++) CHECK_EQ(read_number(p.in), i);
   writer.join();
+  p.close_both();
 }
 
 // The pipe gets smaller in the middle of a streak.
 void smaller_pipe() {
-  Pipe p;
+  const Channel p = pipe_channel();
   std::thread writer([&] {
     for (uint32_t i = 0; i < 100; i++) write_numbers(p.out, i, 1, 1);
     CHECK_SYS(fcntl(p.out, F_SETPIPE_SZ, 4096));
@@ -239,6 +230,7 @@ void smaller_pipe() {
   });
   for (uint32_t i = 0; i < 20000; i++) CHECK_EQ(read_number(p.in), i);
   writer.join();
+  p.close_both();
 }
 
 }  // namespace
