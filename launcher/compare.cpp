@@ -38,8 +38,7 @@ constexpr char kHelp[] =
     "\n"
     "The exit status is 0 if in all runs exit status and output were the same, else 1.\n";
 
-constexpr int kLookMs = 5;       // between looks at the running program
-constexpr int kLooksInVain = 3;  // the runtime has kernel threads shortly before it has a page
+constexpr int kLookMs = 5;  // between looks at the running program
 
 struct Result {
   double wall = 0;      // seconds
@@ -94,18 +93,19 @@ bool run_once(const Program& program, char** argv, bool goshim, off_t input, Res
   int process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   std::unique_ptr<Watched> watched;
   pollfd end{process, POLLIN, 0};
-  int looks_in_vain = 0;  // that found kernel threads, and no page of counters
   do {
-    auto kernel_threads = static_cast<double>(process_status(pid, "Threads"));
-    r->kernel_threads = std::max(r->kernel_threads, kernel_threads);
+    long kernel_threads = process_status(pid, "Threads");
+    r->kernel_threads = std::max(r->kernel_threads, static_cast<double>(kernel_threads));
     if (goshim && !watched) {
       std::string why;
       watched = Watched::open(pid, &why);
+      // Twice, since it may execute another program meanwhile.
+      bool several = kernel_threads > 1 && process_status(pid, "Threads") > 1;
+      if (!watched && why.empty() && several) r->missed = true;
     }
     if (watched) r->threads = std::max(r->threads.value_or(0), static_cast<double>(watched->totals().live));
-    else if (kernel_threads > 1) looks_in_vain++;
   } while (process >= 0 && (poll(&end, 1, kLookMs) == 0 || !end.revents));
-  r->missed = goshim && !watched && looks_in_vain >= kLooksInVain;
+  if (watched) r->missed = false;
   rusage used{};
   r->status = wait_for(pid, &used);
   r->wall = now() - began;

@@ -57,12 +57,13 @@ std::string read_text(const std::string& path) {
 std::unique_ptr<Watched> Watched::open(pid_t pid, std::string* why) {
   why->clear();
   std::vector<int> fds;
-  if (!numbers_in(proc(pid, "fd"), &fds)) {
+  std::string folder = proc(pid, "fd");
+  if (!numbers_in(folder, &fds)) {
     *why = errno == ENOENT ? "there is no such process" : std::string("it cannot be looked at: ") + strerror(errno);
     return nullptr;
   }
   for (int number : fds) {
-    std::string link = proc(pid, "fd/") + std::to_string(number);
+    std::string link = folder + "/" + std::to_string(number);
     if (!is_page(link)) continue;
     int fd = ::open(link.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -81,9 +82,9 @@ std::unique_ptr<Watched> Watched::open(pid_t pid, std::string* why) {
     if (memory == MAP_FAILED) continue;
     auto* page = static_cast<const goshim::Page*>(memory);
     if (!goshim::page_valid(memory, size)) {
-      // Just being made, or of another version.
-      if (size >= sizeof *page && page->magic.load(std::memory_order_acquire) == goshim::kPageMagic)
-        *why = std::string("its library has another layout of counters than this launcher (") + GOSHIM_VERSION + ")";
+      *why = size >= sizeof *page && page->magic.load(std::memory_order_acquire) == goshim::kPageMagic
+                 ? "its library has another layout of counters than this launcher (" GOSHIM_VERSION ")"
+                 : "its runtime is just starting";
       munmap(memory, size);
       return nullptr;
     }
@@ -93,6 +94,8 @@ std::unique_ptr<Watched> Watched::open(pid_t pid, std::string* why) {
     if (page->pid != process_status(pid, "NSpid")) continue;
     return w;
   }
+  fds.clear();
+  if (!numbers_in(folder, &fds) || fds.empty()) *why = "it is ending, or has no open descriptor";
   return nullptr;
 }
 

@@ -34,8 +34,9 @@ void die_by_signal(int sig) {
   arch::KernelAction action{};
   uint64_t mask = ~(1UL << (sig - 1));
   call(SYS_rt_sigaction, sig, &action, nullptr, 8);
-  tgkill(getpid(), gettid(), sig);
   call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, 8);
+  tgkill(getpid(), gettid(), sig);
+  call(SYS_kill, getpid(), sig);  // a real-time signal may have found no place in the queue: this way it needs none
   for (;;) call(SYS_exit_group, 128 + sig);
 }
 

@@ -161,16 +161,16 @@ class Waiting {
 
   // The next attempt. False: there is none to be made, the call waits first.
   bool look(Mode* mode) {
-    bool try_now = choose(mode);
-    if (GOSHIM_UNLIKELY(single_.held() && *mode == Mode::Region)) single_.end(true);
-    return try_now;
-  }
-
-  bool choose(Mode* mode) {
     if (single_.moved()) move();
     locate();
     *mode = Mode::Region;
-    if (GOSHIM_UNLIKELY(!d_ || native_)) return true;
+    if (GOSHIM_UNLIKELY(!d_)) return true;
+    // What the record says may be of another file, unless the call holds its own: an attempt would find out.
+    if (GOSHIM_UNLIKELY(!keep_hold())) {
+      *mode = Mode::Try;
+      return true;
+    }
+    if (GOSHIM_UNLIKELY(native_)) return true;
     uint32_t traits = record_traits(fd_, d_);
     if ((traits & kFile) || !(traits & kLearned)) return true;
     if (on_ == On::Sockets && !(traits & kSocket)) return true;
@@ -266,8 +266,7 @@ class Waiting {
 
   // The call goes on in the kernel.
   long in_region(long nr, long a, long b, long c, long d, long e) {
-    single_.end(true);
-    if (single_.moved()) move();
+    if (GOSHIM_UNLIKELY(!give_up_hold())) return -EBADF;
     if (GOSHIM_UNLIKELY(!getg())) return sys::call(nr, fd_, a, b, c, d, e);
     for (;;) {
       test_cancel();
@@ -285,7 +284,7 @@ class Waiting {
       if (GOSHIM_LIKELY(r != -EINTR)) return r;
       OnHandler rule = direction_ == kIn ? OnHandler::RestartIn : OnHandler::RestartOut;
       test_cancel();
-      if (handlers_ran(mark) && !call_restarts(mark, rule, fd_)) return r;
+      if (handlers_ran(mark) && (partial_ || !call_restarts(mark, rule, fd_))) return r;
     }
   }
 
@@ -373,11 +372,30 @@ class Waiting {
     return kept_ >= 0 || single_.held() || single_.hold(d_, generation_, direction_);
   }
 
+  // Before a call that may sleep in the kernel, where it is no holder: the rest of something is moved by a copy (N6).
+  // False if the file was closed before.
+  bool give_up_hold() {
+    if (GOSHIM_UNLIKELY(partial_ && kept_ < 0 && d_)) {
+      if (!keep_hold()) return false;
+      if (kept_ < 0) {
+        if (int copy = single_.copy(fd_); copy >= 0) own(copy);
+      }
+    }
+    single_.end(true);
+    if (single_.moved()) move();
+    return true;
+  }
+
+  // Goes on at this copy; -1: its file is lost.
+  void own(int copy) {
+    fd_ = kept_ = copy;
+    if (copy >= 0) getg()->cancel_limits.scopes++;
+  }
+
   // The number was closed under the call: it goes on at the copy. A lost file is at number -1: not open.
   void move() {
     int before = kept_;
-    fd_ = kept_ = single_.take_kept();
-    getg()->cancel_limits.scopes++;
+    own(single_.take_kept());
     single_.end(false);
     drop(before);
   }
@@ -591,6 +609,7 @@ long io_write(int fd, const void* buf, size_t n) {
       for (;;) {
         long wrote = w.in_region(SYS_write, word(at + done), word(n - done), 0, 0, 0);
         if (wrote <= 0 || static_cast<size_t>(wrote) == n - done || !w.cut_short()) return more(done, wrote);
+        w.progress();
         done += static_cast<size_t>(wrote);
       }
     }
@@ -628,6 +647,7 @@ long io_writev(int fd, const iovec* v, int n) {
       for (;;) {
         done += static_cast<size_t>(wrote);
         if (done >= all) return static_cast<long>(done);
+        w.progress();
         Rest rest(v, count, done, all);
         wrote = w.in_region(SYS_writev, word(rest.next()), word(rest.count()), 0, 0, 0);
         if (wrote <= 0 || !w.cut_short()) return more(done, wrote);
@@ -671,7 +691,9 @@ long io_recv(int fd, void* buf, size_t n, int flags, sockaddr* from, socklen_t* 
         long got = w.in_region(SYS_recvfrom, word(at + done), word(n - done), flags, word(who), word(from_size));
         bool part = got > 0 && static_cast<size_t>(got) < n - done && (flags & MSG_WAITALL) && w.stream();
         if (!part || !w.cut_short()) return more(done, got);
-        if (!(flags & MSG_PEEK)) done += static_cast<size_t>(got);
+        if (flags & MSG_PEEK) continue;
+        w.progress();
+        done += static_cast<size_t>(got);
       }
     }
     for (;;) {

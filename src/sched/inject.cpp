@@ -47,6 +47,7 @@ Area* area_of(void* registers) {
 
 SafePool areas;
 int preempt_signal;
+std::atomic<bool> spare_used{false};  // ever, by inject_send(); seq_cst: before the first of them
 
 // Executable segments of libc and the loader. Constant after inject_init().
 struct Range {
@@ -200,9 +201,30 @@ void inject_init_thread(void* altstack, size_t size) {
   sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
 }
 
+long inject_send(int tid, int signal) {
+  long r = sys::tgkill(sched.pid, tid, signal);
+  if (GOSHIM_LIKELY(r != -EAGAIN)) return r;
+  spare_used.store(true, std::memory_order_seq_cst);
+  siginfo_t info{};
+  info.si_signo = kSpareSignal;
+  info.si_code = SI_QUEUE;
+  info.si_pid = sched.pid;
+  info.si_value.sival_ptr = &spare_used;
+  return sys::call(SYS_rt_tgsigqueueinfo, sched.pid, tid, kSpareSignal, &info);
+}
+
+bool inject_is_spare(const siginfo_t& info) {
+  if (GOSHIM_LIKELY(!spare_used.load(std::memory_order_seq_cst)) || info.si_signo != kSpareSignal) return false;
+  // Where there was no place the kernel has forgotten what came with it.
+  bool unsaid = info.si_code == SI_USER && info.si_pid == 0;
+  return unsaid || (info.si_code == SI_QUEUE && info.si_pid == sched.pid && info.si_value.sival_ptr == &spare_used);
+}
+
+void inject_on_spare(siginfo_t* info, void* uc) { on_request(kSpareSignal, info, uc); }
+
 void inject_poke(M* m) {
   if (m->preempt_sent.exchange(true, std::memory_order_seq_cst)) return;
-  if (sys::tgkill(sched.pid, m->tid, preempt_signal) != 0) m->preempt_sent.store(false, std::memory_order_relaxed);
+  if (inject_send(m->tid, preempt_signal) != 0) m->preempt_sent.store(false, std::memory_order_relaxed);
 }
 
 void inject_preempt(M* m) {

@@ -91,10 +91,14 @@ void tell_decisions() {
 
 const char* runtime_start() {
   host.single_threaded = &kNotAlone;
-  if (sched.ps) fork_rebuild();
-  else if (const char* why = learn()) return why;
+  if (!page_open()) return "no memory";
+  if (sched.ps) {
+    fork_rebuild();
+  } else if (const char* why = learn()) {
+    page_close();
+    return why;
+  }
   sched.pid = sys::getpid();
-  if (!page_open(sched.pid, sched.started_at)) return "no memory";
   procs_start();
   G* g = adopt_current_thread();
   if (!g) return "no memory";
@@ -131,6 +135,7 @@ const char* runtime_start() {
   ident_start();
   schedtrace_start();
   for (int i = shared_held_before(); i > 0; i--) lock_os_thread();
+  page_show(sched.pid, sched.started_at);
   runtime_started.store(true, std::memory_order_release);
   // Both numbers and the flag: set_max_procs() writes the one and then reads the flag.
   std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -213,9 +213,13 @@ long lock_pi(Word* word, const Deadline* deadline, bool only_try) {
     if ((w & FUTEX_TID_MASK) == lock.self) return -EDEADLK;
     if (!pi_is_held(&lock)) continue;
     uint32_t owner = word->load(std::memory_order_relaxed) & FUTEX_TID_MASK;
-    if (only_try) return lives(owner) ? -EAGAIN : -ESRCH;
+    // It may have given up the lock, and come to its end, since the word was read.
+    auto ended_as_owner = [&] {
+      return !lives(owner) && (word->load(std::memory_order_relaxed) & FUTEX_TID_MASK) == owner;
+    };
+    if (only_try) return ended_as_owner() ? -ESRCH : -EAGAIN;
     pi_link(&lock);
-    if (owner && !lives(owner)) {
+    if (owner && ended_as_owner()) {
       pi_unlink(&lock);
       return -ESRCH;
     }

@@ -162,8 +162,7 @@ int thread_cancel(pthread_t t) {
   int before = tcb::cancel_word(tp)->fetch_or(bits.asked, std::memory_order_seq_cst);  // C1
   if (before & (bits.disabled | bits.ending)) return 0;                                // C2
   if (!g) {
-    sys::tgkill(sched.pid, tcb::tid(tp), options.preempt_signal);
-    return 0;
+    return static_cast<int>(-sys::tgkill(sched.pid, tcb::tid(tp), options.preempt_signal));
   }
   Tls* tls = tls_of(g);
   tls->interrupt.fetch_or(kInterruptCancel, std::memory_order_seq_cst);

@@ -242,7 +242,7 @@ std::atomic<uint32_t> hold_known{0};
 int receiver_tid;
 
 void kick_receiver() {
-  if (receiver_tid) sys::tgkill(sched.pid, receiver_tid, kKick);
+  if (receiver_tid) inject_send(receiver_tid, kKick);
 }
 
 // mask_lock held. Those of `set` that every G blocks. S5
@@ -535,7 +535,8 @@ void blocked_to_kernel() {
                     ~kernels.load(std::memory_order_seq_cst);
   if (GOSHIM_LIKELY(theirs == 0)) return;
   take_everywhere(theirs, [](Item* item) {
-    queue_to_process(item->info);
+    // Where no more can be queued it arrives all the same, once.
+    if (queue_to_process(item->info) == -EAGAIN) sys::call(SYS_kill, sched.pid, item->info.si_signo);
     items.release(item);
   });
 }
@@ -692,7 +693,13 @@ void dispatch(Item* item) {
 
 // ---- the receiver ----
 
+bool kicked = false;  // the receiver's: since it has last looked, by the spare signal (inject.h)
+
 void received(siginfo_t info) {
+  if (GOSHIM_UNLIKELY(inject_is_spare(info))) {
+    kicked = true;
+    return;
+  }
   // A SIGCONT that is pending has come after the signal that stops, and takes it back: the kernel has dropped others.
   uint64_t on = signal_bit(SIGCONT);
   timespec none{};
@@ -709,7 +716,7 @@ void received(siginfo_t info) {
 
 // S7, with fetch_lock held: what the kernel has of `set` for the process, in order. On a kernel thread that blocks it.
 void fetch_locked(uint64_t set) {
-  set &= take.load(std::memory_order_seq_cst);
+  set &= take.load(std::memory_order_seq_cst) | signal_bit(kSpareSignal);
   if (set == 0 || holders.load(std::memory_order_seq_cst) != 0) return;
   siginfo_t info;
   timespec none{};
@@ -727,6 +734,7 @@ void fetch(uint64_t set) {
 // of descriptors, or negative: then what comes is taken at once, and may be overtaken. That is so where there cannot be
 // one, and where nobody could tell, since every signal to any thread of the process wakes who polls a signalfd.
 void await_news(int news, uint64_t set) {
+  if (GOSHIM_UNLIKELY(kicked)) return;
   uint64_t kick = signal_bit(kKick);
   siginfo_t info;
   if (news >= 0) {
@@ -746,13 +754,17 @@ void await_news(int news, uint64_t set) {
 
 void receiver_main(void*) {
   getg()->m.load(std::memory_order_relaxed)->urgent = true;  // signals do not wait for others' slices to end
+  // Before it looks for the first time: a kick that a handler takes would be lost.
+  uint64_t kicks = signal_bit(kKick) | signal_bit(kSpareSignal);
+  sys::call(SYS_rt_sigprocmask, SIG_BLOCK, &kicks, nullptr, sizeof kicks);
   bool own_files = sys::call(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE) == 0;
   int news = -1;
   for (;;) {
+    kicked = false;
     uint32_t made = sets_made.load(std::memory_order_seq_cst);
-    uint64_t set = take.load(std::memory_order_seq_cst) | signal_bit(kKick);
+    uint64_t set = take.load(std::memory_order_seq_cst) | kicks;
     // 33 is libc's set*id(), which waits for every kernel thread (tcb/setxid.cpp).
-    uint64_t mask = ~(kernels.load(std::memory_order_seq_cst) | signal_bit(33));
+    uint64_t mask = ~(kernels.load(std::memory_order_seq_cst) | signal_bit(33)) | kicks;
     sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
     if (own_files && observed.load(std::memory_order_seq_cst)) {
       news = static_cast<int>(sys::call(SYS_signalfd4, news, &set, sizeof set, SFD_CLOEXEC));
@@ -858,7 +870,8 @@ bool overflows(const G* g, const void* addr, const void* uc) {
 void on_fault(int sig, void* raw, void* uc) {
   auto* info = static_cast<siginfo_t*>(raw);
   if (info->si_code <= 0) {  // sent by hand
-    on_signal(sig, raw, uc);
+    if (inject_is_spare(*info)) inject_on_spare(info, uc);
+    else on_signal(sig, raw, uc);
     return;
   }
   if (arch::skip_bad_word(uc)) return;
@@ -1507,13 +1520,14 @@ void signal_suspend(uint64_t mask) {
 // (queue_to_process()).
 static void queue_to_self(siginfo_t info) {
   int tid = sys::gettid();
-  if (sys::call(SYS_rt_tgsigqueueinfo, sched.pid, tid, info.si_signo, &info) != -EPERM) return;
-  if (info.si_code == SI_TKILL && info.si_pid == sched.pid) {
-    sys::tgkill(sched.pid, tid, info.si_signo);
-    return;
+  auto queue = [&] { return sys::call(SYS_rt_tgsigqueueinfo, sched.pid, tid, info.si_signo, &info); };
+  long r = queue();
+  if (r == -EPERM && !(info.si_code == SI_TKILL && info.si_pid == sched.pid)) {
+    info.si_code = SI_QUEUE;
+    r = queue();
   }
-  info.si_code = SI_QUEUE;
-  sys::call(SYS_rt_tgsigqueueinfo, sched.pid, tid, info.si_signo, &info);
+  // Where no more can be queued it arrives all the same, once.
+  if (r < 0 && sys::tgkill(sched.pid, tid, info.si_signo) == -EAGAIN) sys::call(SYS_kill, sched.pid, info.si_signo);
 }
 
 HandedSignals signals_to_kernel() {

@@ -64,7 +64,7 @@ void* map(void* at, size_t size, long fd) {
 
 Counts* counts_outside = &nowhere;
 
-bool page_open(int pid, Nanos started_at) {
+bool page_open() {
   long fd = make_file(kSize);
   void* at = map(the_page, kSize, fd);
   while (!at || !take_memory(at, kFirstArea + sizeof(Counts))) {
@@ -78,15 +78,25 @@ bool page_open(int pid, Nanos started_at) {
   the_page->size = kSize;
   the_page->first_area = kFirstArea;
   the_page->area_size = sizeof(Counts);
-  the_page->pid = pid;
-  the_page->started_at = started_at;
   std::memcpy(the_page->version, GOSHIM_VERSION, sizeof GOSHIM_VERSION);
   static_assert(sizeof GOSHIM_VERSION <= sizeof the_page->version);
   counts_outside = const_cast<Counts*>(the_page->area(Page::kNoP));
   tally(nullptr, Counter::gs_made);  // the calling thread
-  the_page->magic.store(kPageMagic, std::memory_order_release);
   if (fd >= 0) page_fd().keep(static_cast<int>(fd));
   return true;
+}
+
+void page_show(int pid, Nanos started_at) {
+  the_page->pid = pid;
+  the_page->started_at = started_at;
+  the_page->magic.store(kPageMagic, std::memory_order_release);
+}
+
+void page_close() {
+  page_fd().drop();
+  counts_outside = &nowhere;
+  sys::unmap(the_page, kSize);
+  the_page = nullptr;
 }
 
 Page* page() { return the_page; }

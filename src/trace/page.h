@@ -14,6 +14,8 @@
 //   C3  What the Ps do not count (the state of queues and kernel threads) sysmon writes there each time it looks:
 //       every 10 ms at the latest while anything runs, and once before it sleeps.
 //   C4  The child of a fork has no page until its runtime starts, and then one of its own.
+//   C5  The memfd is there before the runtime makes its first kernel thread, and is valid when the runtime has started.
+//       So a process that has several and no memfd made them without goshim.
 #pragma once
 
 #include "sched/runtime.h"
@@ -122,8 +124,12 @@ struct alignas(kCacheLine) Page {
 
 // ---- writing ----
 
-// The runtime starts, in the child of a fork perhaps. False: no memory at all.
-bool page_open(int pid, Nanos started_at);
+// The runtime starts, in the child of a fork perhaps; it has no kernel thread yet (C5). False: no memory at all.
+bool page_open();
+// It runs: the page is valid from now on.
+void page_show(int pid, Nanos started_at);
+// It could not start.
+void page_close();
 Page* page();  // null before that
 // The area of P i, from now on; one that nobody sees if there is no memory for it. By one thread at a time, i from 0
 // and without gaps.

@@ -24,6 +24,24 @@ int main(void) {
   return 3;
 }
 """
+# The runtime calls this in a kernel thread that it makes to learn from.
+SLOW_SOURCE = r"""
+#include <dlfcn.h>
+#include <pthread.h>
+#include <unistd.h>
+int pthread_setspecific(pthread_key_t key, const void *value) {
+  usleep(100000);
+  return ((int (*)(pthread_key_t, const void *))dlsym(RTLD_NEXT, "pthread_setspecific"))(key, value);
+}
+"""
+QUICK_SOURCE = r"""
+#include <pthread.h>
+static void *body(void *a) { return a; }
+int main(void) {
+  pthread_t t;
+  return pthread_create(&t, NULL, body, NULL) || pthread_join(t, NULL);
+}
+"""
 JOINS = compiled("joins", JOINS_SOURCE)
 
 
@@ -115,6 +133,12 @@ class Compare(unittest.TestCase):
         told = goshim("compare", "-n", "1", "sh", "-c", f"exec env GOSHIM=off {JOINS}")
         self.assertEqual((told.returncode, told.stdout), (1, ""))
         self.assertRegex(told.stderr, r"^goshim: compare: sh made its threads without goshim [^\n]*\n$")
+
+    def test_a_slow_start_of_the_runtime_is_waited_for(self):
+        slow = compiled("slow.so", SLOW_SOURCE, "-shared", "-fPIC")
+        quick = compiled("quick", QUICK_SOURCE)
+        told = goshim("compare", "-n", "1", quick, env={**os.environ, "LD_PRELOAD": slow})
+        self.assertEqual((told.returncode, told.stderr), (0, ""))
 
     def test_signals_are_for_the_program(self):
         said = 'trap "echo got it >&2; exit 5" TERM; echo ready >&2; while :; do sleep 0.01; done'
