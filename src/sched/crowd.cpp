@@ -4,6 +4,8 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "base/options.h"
+#include "base/procs.h"
 #include "sched/internal.h"
 #include "trace/page.h"
 
@@ -13,6 +15,7 @@ namespace {
 constexpr Nanos kLookEvery = 100 * kMillisecond;  // the kernel tells hundredths of a second
 constexpr Nanos kTooLong = kSecond;               // sysmon has slept meanwhile: of that nothing follows for now
 constexpr uint64_t kFewWakes = 10;                // of Ms, from look to look: they do no harm
+constexpr Nanos kOften = 20 * kMillisecond;       // a slice is 10 ms, and no P's turns are all used up
 
 // Of all processors together since the machine started; -1 if the kernel does not tell (some emulations say 0).
 Nanos idle_time() {
@@ -35,12 +38,18 @@ Nanos own_time() {
   return sys::call(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &t) == 0 ? t.tv_sec * kSecond + t.tv_nsec : 0;
 }
 
-uint64_t ms_woken() {
+uint64_t total(Counter counter) {
   uint64_t sum = 0;
   const Page* all = page();
   for (int i = Page::kNoP, n = page_procs(all); i < n; i++)
-    sum += all->area(i)->of[static_cast<size_t>(Counter::wakes)].load(std::memory_order_relaxed);
+    sum += all->area(i)->of[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
   return sum;
+}
+
+// Whether the number of Ps is the default, and is not cut to a quota, which more of them would only use up sooner.
+bool may_be_more() {
+  return options.max_procs == 0 && !sched.procs_set.load(std::memory_order_relaxed) &&
+         cgroup_max_procs("/proc/self/cgroup", "/sys/fs/cgroup") == 0;
 }
 
 }  // namespace
@@ -48,17 +57,27 @@ uint64_t ms_woken() {
 void Crowd::look(Nanos now) {
   Nanos span = now - looked_at_;
   if (span < kLookEvery) return;
-  uint64_t woken = ms_woken();
-  bool many = woken - woken_ >= kFewWakes;
-  Nanos idle = many ? idle_time() : -1;
-  Nanos own = many ? own_time() : 0;
+  uint64_t woken = total(Counter::wakes);
+  uint64_t preempted = total(Counter::preempts_taken);
+  int more = sched.more_procs.load(std::memory_order_relaxed);
+  bool hogged = static_cast<Nanos>(preempted - preempted_) * kOften >= span;
+  bool matters = woken - woken_ >= kFewWakes || hogged || more != 0;
+  Nanos idle = matters ? idle_time() : -1;
+  Nanos own = matters ? own_time() : 0;
   bool known = idle >= 0 && idle_ >= 0 && looked_at_ != 0 && span < kTooLong;
-  sched.crowded.store(known && is_crowded(span, idle - idle_, own - own_, sched.active.load(std::memory_order_relaxed)),
-                      std::memory_order_relaxed);
+  bool crowded = known && is_crowded(span, idle - idle_, own - own_, max_procs());
+  sched.crowded.store(crowded, std::memory_order_relaxed);
+  int wanted = more_.decide(crowded, hogged, sched.n_idle_p.load(std::memory_order_relaxed), max_procs());
+  if (wanted > more && !may_be_more()) wanted = more;
+  if (wanted != more) {
+    sched.more_procs.store(wanted, std::memory_order_relaxed);
+    procs_apply();
+  }
   looked_at_ = now;
   idle_ = idle;
   own_ = own;
   woken_ = woken;
+  preempted_ = preempted;
 }
 
 }  // namespace goshim

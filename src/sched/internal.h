@@ -41,6 +41,8 @@ struct Sched {
   // How many Ps there are to be, 0 until the program says so or the runtime starts; limit follows (seq_cst:
   // runtime_start()).
   std::atomic<int> wanted_procs{0};
+  std::atomic<bool> procs_set{false};  // the program has said so (relaxed)
+  std::atomic<int> more_procs{0};      // beyond these, for the time being (crowd.h); sysmon (relaxed)
   // L1, L2 in proc.cpp. Written under lock, read without: relaxed where the reader looks again, or may be late.
   std::atomic<int> limit{0};         // Ps that may be active; who raises it wakes
   std::atomic<int> active{0};        // Ps that are not retired
@@ -127,9 +129,13 @@ constexpr Nanos kRecheckNow = -1;  // recheck_at: an M is to do it
 constexpr long kMTimerSlack = 1;  // nanoseconds: thieves sleep for microseconds, and timers are to be exact
 
 // ---- proc.cpp ----
-int wanted_procs();  // what limit is to be: what the program asked for last, the option, or the default
 void procs_start();  // makes the Ps, none of them owned or idle
 void procs_apply();  // makes limit what is wanted. Preemption on or off
+// Whether g computes: it was interrupted for that not long ago. g may be another one by now: a hint.
+inline bool computes(const G* g, Nanos now) {
+  constexpr Nanos kMemory = 50 * kMillisecond;
+  return now - g->interrupted_at.load(std::memory_order_relaxed) < kMemory;
+}
 // Puts the running G on the global tail and switches; for preemption. Preemption off.
 void sched_preempted(timeline_file::StopReason why = timeline_file::StopReason::Preempted);
 void wakep();

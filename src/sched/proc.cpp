@@ -882,7 +882,9 @@ void sched_turn() {
       if (poll && !polled_lately(now)) look_at_poller();
       if (timer <= now) timers_run(&p->timers, now);
     }
-    others = p && (!runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) != 0);
+    // A slice that is timed ends by itself; what computes for all of its own would gain by turns that end earlier.
+    others = p && !current_m()->slice_timed.load(std::memory_order_relaxed) &&
+             (!runq_empty(p) || sched.runq_size.load(std::memory_order_relaxed) != 0);
   }
   if (others) yield();
 }
@@ -971,12 +973,17 @@ void park_switch() {
   leave();
 }
 
-// What sysmon readies: Gs that time or I/O made ready while hogs hold every P. They run before the queues.
+// Gs that time or I/O made ready while hogs hold every P run before the queues. sched.lock held.
+static void urgent_put(G* g) {
+  sched.urgent.push(g);
+  sched.urgent_size.store(sched.urgent.size, std::memory_order_relaxed);
+}
+
+// Such a one that sysmon readies.
 static void put_urgent(G* g) {
   {
     LockGuard guard(sched.lock);
-    sched.urgent.push(g);
-    sched.urgent_size.store(sched.urgent.size, std::memory_order_relaxed);
+    urgent_put(g);
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);  // S2
   wakep();
@@ -1115,6 +1122,7 @@ void sched_preempted(StopReason why) {
   if (g->region_depth != 0) return;
   M* m = g->m.load(std::memory_order_relaxed);
   timeline(Event::Stop, why);
+  if (why == StopReason::Preempted) g->interrupted_at.store(sys::nanotime(), std::memory_order_relaxed);
   if (g->locked_m) g->locked_m->park_word.store(1, std::memory_order_relaxed);
   g->status.store(GStatus::Runnable, std::memory_order_release);
   P* p = m_p(m);
@@ -1268,6 +1276,19 @@ static void queue_up(G* g, M* m) {
   switch_to_g0(g, m);
 }
 
+// Whether every P runs a G that computes: one that has used up a slice lately.
+static bool all_compute() {
+  Nanos now = sys::nanotime();
+  int procs = sched.procs.load(std::memory_order_acquire);
+  for (int i = 0; i < procs; i++) {
+    const P* p = &sched.ps[i];
+    if (p->status.load(std::memory_order_relaxed) != PStatus::Running) continue;
+    const M* m = p->m.load(std::memory_order_acquire);
+    if (!m || !computes(m->curg.load(std::memory_order_acquire), now)) return false;
+  }
+  return true;
+}
+
 // The outermost region ends: a P, or the queue. Preemption off.
 static void region_leave(G* g) {
   M* m = g->m.load(std::memory_order_relaxed);
@@ -1295,9 +1316,13 @@ static void region_leave(G* g) {
     if (!p) {
       g->region_queued++;
       g->status.store(GStatus::Runnable, std::memory_order_release);
-      global_put(g);
-      if (sched.returned_since.load(std::memory_order_relaxed) == 0)
-        sched.returned_since.store(sys::nanotime(), std::memory_order_relaxed);
+      if (!g->locked_m && all_compute()) {
+        urgent_put(g);
+      } else {
+        global_put(g);
+        if (sched.returned_since.load(std::memory_order_relaxed) == 0)
+          sched.returned_since.store(sys::nanotime(), std::memory_order_relaxed);
+      }
     }
   }
   if (p) {
@@ -1382,7 +1407,7 @@ bool own_files() {
 
 // -- the number of Ps: L1 to L4 --
 
-int wanted_procs() {
+int max_procs() {
   int wanted = sched.wanted_procs.load(std::memory_order_seq_cst);
   if (wanted) return wanted;
   return options.max_procs ? options.max_procs : default_max_procs();
@@ -1400,12 +1425,13 @@ static P* p_make() {
 }
 
 void procs_start() {
-  int n = wanted_procs();
+  int n = max_procs();
   int nobody = 0;
   sched.wanted_procs.compare_exchange_strong(nobody, n, std::memory_order_seq_cst);
   sched.procs.store(0, std::memory_order_relaxed);
   for (int i = 0; i < n; i++) p_make();
   sched.limit.store(n, std::memory_order_relaxed);
+  sched.more_procs.store(0, std::memory_order_relaxed);
   sched.active.store(n, std::memory_order_relaxed);
   sched.surplus.store(false, std::memory_order_relaxed);
   sched.retired = nullptr;
@@ -1415,7 +1441,9 @@ void procs_apply() {
   NoPreempt guard;
   {
     LockGuard hold(sched.lock);
-    int limit = wanted_procs();
+    int limit = max_procs();
+    if (!sched.procs_set.load(std::memory_order_relaxed)) limit += sched.more_procs.load(std::memory_order_relaxed);
+    if (limit > kMaxProcs) limit = kMaxProcs;
     sched.limit.store(limit, std::memory_order_relaxed);
     while (sched.active.load(std::memory_order_relaxed) > limit && sched.idle_p) p_retire(pidle_get());
     int active = sched.active.load(std::memory_order_relaxed);
@@ -1436,6 +1464,7 @@ void procs_apply() {
 }
 
 void set_max_procs(int n) {
+  sched.procs_set.store(true, std::memory_order_relaxed);
   sched.wanted_procs.store(n, std::memory_order_seq_cst);
   if (runtime_started) procs_apply();
 }
@@ -1481,18 +1510,13 @@ void g_start(G* g, void* top, void (*entry)(void*), void* arg) {
 
 // -- numbers --
 
-int max_procs() {
-  int limit = sched.limit.load(std::memory_order_relaxed);
-  return limit ? limit : wanted_procs();
-}
-
 void stats(Stats* out) {
   uint64_t reserved = 0;
   for (int i = 0; i < sched.procs; i++) reserved += sched.ps[i].id_end - sched.ps[i].next_id;
   out->gs_made = static_cast<long>(sched.ids.load() - 1 - reserved);
   out->gs_live = live();
   out->ms = sched.ms.load();
-  out->ps = max_procs();
+  out->ps = sched.limit.load();
   out->idle_ps = sched.n_idle_p.load();
   out->spinning = sched.n_spinning.load();
   NoPreempt guard;

@@ -121,6 +121,8 @@ struct alignas(kCacheLine) G {
   // When it was readied, for the few whose way to running is timed; else 0. Written by who readies it, before it can
   // be found; taken by the M that resumes it.
   Nanos ready_at = 0;
+  // When it was last interrupted because it computes. Itself; read by others (relaxed: a hint).
+  std::atomic<Nanos> interrupted_at{-kSecond};
 
   // -- parking; written by the G itself before it can be found, then by who wakes it --
   WaitReason wait_reason = WaitReason::None;

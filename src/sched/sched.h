@@ -113,7 +113,8 @@ void g_start(G* g, void* top, void (*entry)(void*), void* arg);
 void g_release(G* g);
 
 // ---- numbers ----
-// The number of Ps; before the runtime starts, how many it will have.
+// The number of Ps: what the program asked for last, the option, or the default. Without those that are more for the
+// time being (crowd.h).
 int max_procs();
 // Changes it, to 1 to kMaxProcs: more Ps are there at once, fewer within a slice or two (L1 to L4 in proc.cpp). Any
 // thread, preemption on or off; not in a signal handler of a foreign thread.

@@ -371,13 +371,15 @@ Pace retake(Nanos now) {
   return acted ? Pace::Eager : behind ? Pace::Brisk : waits ? Pace::Watch : timed ? Pace::Timed : Pace::Idle;
 }
 
-// Whether every running P has been held by one and the same G for long: then what comes in must not wait for its turn.
+// Whether every running P is held by a G that computes: then what comes in must not wait for its turn.
 bool all_hogged(Nanos now) {
   for (int i = 0; i < sched.procs; i++) {
     const P* p = &sched.ps[i];
     if (p->status.load(std::memory_order_relaxed) != PStatus::Running) continue;
-    if (p->schedtick.load(std::memory_order_relaxed) != p->seen_schedtick) return false;
-    if (now - p->seen_sched_when < kHogSlice) return false;
+    bool for_long =
+        p->schedtick.load(std::memory_order_relaxed) == p->seen_schedtick && now - p->seen_sched_when >= kHogSlice;
+    const M* m = p->m.load(std::memory_order_acquire);
+    if (!for_long && !(m && computes(m->curg.load(std::memory_order_acquire), now))) return false;
   }
   return true;
 }

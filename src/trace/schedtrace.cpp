@@ -171,7 +171,7 @@ void page_look(Nanos now) {
     p->counts->queued.store(queued_at(p), std::memory_order_relaxed);
     p->counts->status.store(p->status.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
-  to->limit.store(max_procs(), std::memory_order_relaxed);
+  to->limit.store(sched.limit.load(std::memory_order_relaxed), std::memory_order_relaxed);
   to->ms.store(sched.ms.load(std::memory_order_relaxed), std::memory_order_relaxed);
   to->idle_ms.store(sched.n_idle_m.load(std::memory_order_relaxed), std::memory_order_relaxed);
   to->idle_ps.store(sched.n_idle_p.load(std::memory_order_relaxed), std::memory_order_relaxed);

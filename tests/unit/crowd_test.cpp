@@ -31,5 +31,37 @@ TEST(Crowd, OfManyProcessorsOneFreeOneIsEnough) {
 
 TEST(Crowd, MoreIdleTimeThanThereWasIsNone) { EXPECT_FALSE(crowded(2.1, 0.0, 2)); }
 
+TEST(MorePs, ComeWhereSlicesAreUsedUpInACrowd) {
+  MorePs more;
+  EXPECT_EQ(more.decide(true, true, 0, 2), 0);
+  EXPECT_EQ(more.decide(true, true, 0, 2), 2);
+}
+
+TEST(MorePs, DoNotComeWithoutACrowdOrAfterShortTurns) {
+  MorePs more;
+  for (int i = 0; i < 20; i++) {
+    EXPECT_EQ(more.decide(false, true, 0, 2), 0);
+    EXPECT_EQ(more.decide(true, false, 0, 2), 0);
+  }
+  EXPECT_EQ(more.decide(true, true, 0, 2), 0);
+  EXPECT_EQ(more.decide(true, false, 0, 2), 0);
+  EXPECT_EQ(more.decide(true, true, 0, 2), 0);
+}
+
+TEST(MorePs, StayWhileSomeOfThemAreNeededNowAndThen) {
+  MorePs more;
+  for (int i = 0; i < 2; i++) more.decide(true, true, 0, 2);
+  for (int i = 0; i < 100; i++) EXPECT_EQ(more.decide(i % 10 == 0, false, i % 10 == 0 ? 1 : 4, 2), 2);
+}
+
+TEST(MorePs, GoWithTheCrowdOrWhenIdle) {
+  MorePs more;
+  for (bool crowded : {false, true}) {
+    for (int i = 0; i < 2; i++) more.decide(true, true, 0, 2);
+    for (int i = 0; i < 9; i++) EXPECT_EQ(more.decide(crowded, false, 2, 2), 2);
+    EXPECT_EQ(more.decide(crowded, false, 2, 2), 0);
+  }
+}
+
 }  // namespace
 }  // namespace goshim
