@@ -85,7 +85,7 @@ struct goshim_stats {
   uint64_t threads_live;        /* of these, not ended */
   uint64_t kernel_threads;      /* that run threads, or have; without a few of goshim's own */
   uint64_t kernel_threads_idle; /* of these, asleep for want of work */
-  uint64_t procs;               /* as goshim_maxprocs() */
+  uint64_t procs;               /* as goshim_maxprocs(); more while they compute beside other busy programs */
   uint64_t procs_idle;          /* of these, without a thread to run */
   uint64_t procs_surplus;       /* Ps above that number that have not met the scheduler since it was lowered */
   uint64_t queued;              /* threads in the global run queue; each P has one of its own too */

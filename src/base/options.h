@@ -16,7 +16,7 @@ namespace goshim {
 // clang-format off
 #define GOSHIM_OPTIONS(OPTION) \
   OPTION(Switch, enabled, "GOSHIM", true, 0, 1, "off: the program runs natively; help: prints this") \
-  OPTION(Count, max_procs, "GOSHIM_MAXPROCS", 0, 0, kMaxProcs, "kernel threads that run threads of the program at a time (0: as many as processors)") \
+  OPTION(Count, max_procs, "GOSHIM_MAXPROCS", 0, 0, kMaxProcs, "kernel threads that run threads of the program at a time (0: as many as processors; more while they compute beside other programs)") \
   OPTION(Bytes, stack_size, "GOSHIM_STACK_SIZE", 0, 16384, 1L << 40, "stack of a thread made without attributes (0: as natively, by ulimit -s)") \
   OPTION(Switch, preempt, "GOSHIM_PREEMPT", true, 0, 1, "interrupt threads that compute for 3 ms while others wait") \
   OPTION(Signal, preempt_signal, "GOSHIM_PREEMPT_SIGNAL", 32, 32, 64, "the signal that does it; programs cannot block or take 32") \

@@ -33,9 +33,9 @@ uint64_t inject_m_mask();
 // By sysmon: asks the G that m runs to make room. Called again while it goes on: asks at most every millisecond.
 void inject_preempt(M* m);
 
-// Sends one of the runtime's signals to one of its kernel threads; 0 or -errno. Those are real-time signals, and there may
-// be no place for more of these: RLIMIT_SIGPENDING counts what is queued for all processes of the user. Then it is the
-// spare signal, which is pending once or not at all and needs no place, and which M's take as the preemption signal.
+// Sends one of the runtime's signals to one of its kernel threads; 0 or -errno. Those are real-time signals, and there
+// may be no place for more of these: RLIMIT_SIGPENDING counts what is queued for all processes of the user. Then it is
+// the spare signal, which is pending once or not at all and needs no place; Ms take it as the preemption signal.
 long inject_send(int tid, int signal);
 inline constexpr int kSpareSignal = SIGBUS;  // every M has it open, and a handler for it, whatever the program does
 // Whether it is one that inject_send() has sent.
