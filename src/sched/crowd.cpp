@@ -15,7 +15,6 @@ namespace {
 constexpr Nanos kLookEvery = 100 * kMillisecond;  // the kernel tells hundredths of a second
 constexpr Nanos kTooLong = kSecond;               // sysmon has slept meanwhile: of that nothing follows for now
 constexpr uint64_t kFewWakes = 10;                // of Ms, from look to look: they do no harm
-constexpr Nanos kOften = 20 * kMillisecond;       // a slice is 10 ms, and no P's turns are all used up
 
 // Of all processors together since the machine started; -1 if the kernel does not tell (some emulations say 0).
 Nanos idle_time() {
@@ -46,6 +45,12 @@ uint64_t total(Counter counter) {
   return sum;
 }
 
+uint64_t all_turns() {
+  uint64_t sum = total(Counter::inherits);
+  for (int i = 0; i < sched.procs; i++) sum += sched.ps[i].schedtick.load(std::memory_order_relaxed);
+  return sum;
+}
+
 // Whether the number of Ps is the default, and is not cut to a quota, which more of them would only use up sooner.
 bool may_be_more() {
   return options.max_procs == 0 && !sched.procs_set.load(std::memory_order_relaxed) &&
@@ -60,14 +65,15 @@ void Crowd::look(Nanos now) {
   uint64_t woken = total(Counter::wakes);
   uint64_t preempted = total(Counter::preempts_taken);
   int more = sched.more_procs.load(std::memory_order_relaxed);
-  bool hogged = static_cast<Nanos>(preempted - preempted_) * kOften >= span;
-  bool matters = woken - woken_ >= kFewWakes || hogged || more != 0;
+  uint64_t turns = all_turns();
+  MorePs::Ran ran{span, static_cast<long>(turns - turns_), static_cast<long>(preempted - preempted_)};
+  bool matters = woken - woken_ >= kFewWakes || ran.used_up != 0 || more != 0;
   Nanos idle = matters ? idle_time() : -1;
   Nanos own = matters ? own_time() : 0;
   bool known = idle >= 0 && idle_ >= 0 && looked_at_ != 0 && span < kTooLong;
   bool crowded = known && is_crowded(span, idle - idle_, own - own_, max_procs());
   sched.crowded.store(crowded, std::memory_order_relaxed);
-  int wanted = more_.decide(crowded, hogged, sched.n_idle_p.load(std::memory_order_relaxed), max_procs());
+  int wanted = more_.decide(ran, crowded, sched.n_idle_p.load(std::memory_order_relaxed), max_procs());
   if (wanted > more && !may_be_more()) wanted = more;
   if (wanted != more) {
     sched.more_procs.store(wanted, std::memory_order_relaxed);
@@ -77,6 +83,7 @@ void Crowd::look(Nanos now) {
   idle_ = idle;
   own_ = own;
   woken_ = woken;
+  turns_ = turns;
   preempted_ = preempted;
 }
 

@@ -23,10 +23,18 @@ namespace goshim {
 // How many Ps beyond the processors, decided anew from look to look.
 class MorePs {
  public:
-  // Of the last span: whether others used the processors; whether slices were used up all the time, while others
-  // waited; how many Ps are idle now. `usual`: Ps without more of them.
-  int decide(bool crowded, bool hogged, int idle, int usual) {
-    bool wanted = more_ ? crowded && idle < more_ : crowded && hogged;
+  // What ran in a span of time: turns, and how many of them ended because a slice was used up and others waited.
+  struct Ran {
+    Nanos span;
+    long turns;
+    long used_up;
+  };
+  // crowded: others used the processors then. idle: Ps without work now. usual: Ps without more of them.
+  int decide(const Ran& ran, bool crowded, int idle, int usual) {
+    bool often = ran.used_up * kOften >= ran.span;
+    bool for_long = ran.used_up * kOfTurns >= ran.turns;
+    bool seldom = ran.turns * kLongTurn <= usual * ran.span;
+    bool wanted = crowded && (more_ ? idle < more_ && (for_long || seldom) : often && for_long);
     against_ = wanted == (more_ != 0) ? 0 : against_ + 1;
     if (against_ >= (more_ ? kUntilFewer : kUntilMore)) {
       more_ = more_ ? 0 : usual;
@@ -36,6 +44,9 @@ class MorePs {
   }
 
  private:
+  static constexpr Nanos kOften = 20 * kMillisecond;  // for each that was used up
+  static constexpr long kOfTurns = 4;                // of so many one was, at the least
+  static constexpr Nanos kLongTurn = kMillisecond;
   static constexpr int kUntilMore = 2;    // looks
   static constexpr int kUntilFewer = 10;  // one that is not needed at this moment does no harm
   int more_ = 0;
@@ -59,6 +70,7 @@ class Crowd {
   Nanos idle_ = -1;      // then; -1: not known
   Nanos own_ = 0;
   uint64_t woken_ = 0;
+  uint64_t turns_ = 0;
   uint64_t preempted_ = 0;
   MorePs more_;
 };

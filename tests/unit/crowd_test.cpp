@@ -31,35 +31,47 @@ TEST(Crowd, OfManyProcessorsOneFreeOneIsEnough) {
 
 TEST(Crowd, MoreIdleTimeThanThereWasIsNone) { EXPECT_FALSE(crowded(2.1, 0.0, 2)); }
 
+// Two Ps, which run those that compute, or many short turns, of which some are cut short, too.
+constexpr MorePs::Ran kHogs{kSpan, 50, 48};
+constexpr MorePs::Ran kShort{kSpan, 5000, 20};
+constexpr MorePs::Ran kHogsOnOneEach{kSpan, 4, 0};
+
 TEST(MorePs, ComeWhereSlicesAreUsedUpInACrowd) {
   MorePs more;
-  EXPECT_EQ(more.decide(true, true, 0, 2), 0);
-  EXPECT_EQ(more.decide(true, true, 0, 2), 2);
+  EXPECT_EQ(more.decide(kHogs, true, 0, 2), 0);
+  EXPECT_EQ(more.decide(kHogs, true, 0, 2), 2);
 }
 
-TEST(MorePs, DoNotComeWithoutACrowdOrAfterShortTurns) {
+TEST(MorePs, DoNotComeWithoutACrowdOrForShortTurns) {
   MorePs more;
   for (int i = 0; i < 20; i++) {
-    EXPECT_EQ(more.decide(false, true, 0, 2), 0);
-    EXPECT_EQ(more.decide(true, false, 0, 2), 0);
+    EXPECT_EQ(more.decide(kHogs, false, 0, 2), 0);
+    EXPECT_EQ(more.decide(kShort, true, 0, 2), 0);
+    EXPECT_EQ(more.decide(kHogsOnOneEach, true, 0, 2), 0);
   }
-  EXPECT_EQ(more.decide(true, true, 0, 2), 0);
-  EXPECT_EQ(more.decide(true, false, 0, 2), 0);
-  EXPECT_EQ(more.decide(true, true, 0, 2), 0);
+  EXPECT_EQ(more.decide(kHogs, true, 0, 2), 0);
+  EXPECT_EQ(more.decide(kShort, true, 0, 2), 0);
+  EXPECT_EQ(more.decide(kHogs, true, 0, 2), 0);
 }
 
 TEST(MorePs, StayWhileSomeOfThemAreNeededNowAndThen) {
   MorePs more;
-  for (int i = 0; i < 2; i++) more.decide(true, true, 0, 2);
-  for (int i = 0; i < 100; i++) EXPECT_EQ(more.decide(i % 10 == 0, false, i % 10 == 0 ? 1 : 4, 2), 2);
+  for (int i = 0; i < 2; i++) more.decide(kHogs, true, 0, 2);
+  for (int i = 0; i < 100; i++)
+    EXPECT_EQ(more.decide(kHogsOnOneEach, i % 10 == 0, i % 10 == 0 ? 1 : 4, 2), 2);
 }
 
-TEST(MorePs, GoWithTheCrowdOrWhenIdle) {
+TEST(MorePs, GoWithTheCrowdOrWhenIdleOrWhereTurnsGetShort) {
   MorePs more;
-  for (bool crowded : {false, true}) {
-    for (int i = 0; i < 2; i++) more.decide(true, true, 0, 2);
-    for (int i = 0; i < 9; i++) EXPECT_EQ(more.decide(crowded, false, 2, 2), 2);
-    EXPECT_EQ(more.decide(crowded, false, 2, 2), 0);
+  struct {
+    MorePs::Ran ran;
+    bool crowded;
+    int idle;
+  } against[] = {{kHogs, false, 0}, {kHogsOnOneEach, true, 2}, {kShort, true, 0}};
+  for (const auto& a : against) {
+    for (int i = 0; i < 2; i++) more.decide(kHogs, true, 0, 2);
+    for (int i = 0; i < 9; i++) EXPECT_EQ(more.decide(a.ran, a.crowded, a.idle, 2), 2);
+    EXPECT_EQ(more.decide(a.ran, a.crowded, a.idle, 2), 0);
   }
 }
 
