@@ -294,42 +294,30 @@ void move_holder(Descriptor* d, WaitNode* n, int kept) {
   }
 }
 
-// A number of the runtime's for the file of fd, whose record is d; its record, with one user, or null. *copy is the
-// number. Lock held.
-Descriptor* make_copy(int fd, Descriptor* d, int* copy) {
-  copies_made.fetch_add(1, std::memory_order_relaxed);
-  constexpr int kLeast = 512;  // out of the way of programs that count on low numbers
-  long number = sys::call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, kLeast);
-  if (number == -EINVAL || number == -EMFILE) number = sys::call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
-  *copy = static_cast<int>(number);
-  Descriptor* c = number >= 0 ? record_of(*copy) : nullptr;
-  if (!c || c == d) {
-    if (number >= 0) sys::close(*copy);
-    copies_made.fetch_sub(1, std::memory_order_relaxed);
-    return nullptr;
-  }
-  c->users.store(1, std::memory_order_release);  // at once, for the child of a fork
-  LockGuard guard(c->lock);  // the new number is nobody's yet: no other order of the two locks is possible
-  forget(c);
-  c->traits.store(d->traits.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  return c;
-}
-
 // Somebody waits for the file of fd, which is about to be closed, or holds it: it stays open at a number of the
 // runtime's, where they go on. Natively the kernel keeps the file for them. Lock held.
 void keep_for_waiters(int fd, Descriptor* d) {
-  int kept;
-  Descriptor* c = make_copy(fd, d, &kept);
-  if (!c) {
+  copies_made.fetch_add(1, std::memory_order_relaxed);
+  constexpr int kLeast = 512;  // out of the way of programs that count on low numbers
+  long copy = sys::call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, kLeast);
+  if (copy == -EINVAL || copy == -EMFILE) copy = sys::call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+  Descriptor* c = copy >= 0 ? record_of(static_cast<int>(copy)) : nullptr;
+  if (!c || c == d) {
+    if (copy >= 0) sys::close(static_cast<int>(copy));
+    copies_made.fetch_sub(1, std::memory_order_relaxed);
     fire_all(d, &d->waiting[kIn]);  // they find the number closed
     fire_all(d, &d->waiting[kOut]);
     fire_all(d, &d->watching);
     while (WaitNode* n = d->holders.first) move_holder(d, n, WaitNode::kLost);
     return;
   }
+  c->users.store(1, std::memory_order_release);  // at once, for the child of a fork
   if (d->registered.load(std::memory_order_relaxed)) poller_remove(fd);
   d->registered.store(0, std::memory_order_relaxed);
-  LockGuard guard(c->lock);
+  auto kept = static_cast<int>(copy);
+  LockGuard guard(c->lock);  // the new number is nobody's yet: no other order of the two locks is possible
+  forget(c);
+  c->traits.store(d->traits.load(std::memory_order_relaxed), std::memory_order_relaxed);
   uint32_t users = 0;
   for (WaitList& list : d->waiting) {
     for (WaitNode* n = list.first; n; n = n->next) users++;
@@ -675,12 +663,6 @@ bool SingleWait::begin_attempt() {
 void SingleWait::finish_attempt() {
   node_.trying.store(0, std::memory_order_release);
   region_exit();
-}
-
-int SingleWait::copy(int fd) {
-  LockGuard guard(d_->lock);
-  int number = -1;
-  return node_.linked && make_copy(fd, d_, &number) ? number : -1;
 }
 
 int SingleWait::take_kept() {

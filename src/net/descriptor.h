@@ -235,8 +235,6 @@ class SingleWait {
   // No holder any more. pass_on: the attempt after an Event found something, or was not made: the next one is woken.
   void end(bool pass_on);
   bool held() const { return held_; }
-  // A number of its own for a holder's file fd, given up by record_leave(); -1 if it has been closed, or there is none.
-  int copy(int fd);
   // Around an attempt of a holder, which may last (a pipe has a lock): in a region. False: the number is closed,
   // see moved(); there is nothing to finish.
   bool begin_attempt();

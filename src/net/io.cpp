@@ -247,7 +247,11 @@ class Waiting {
       case Waited::Unable: return native_ = true;
       case Waited::Interrupted: break;
     }
-    if (GOSHIM_UNLIKELY(!getg())) return native_ = true;  // a handler has forked, and this is the child
+    if (GOSHIM_UNLIKELY(!getg())) {  // a handler has forked, and this is the child
+      *r = -EINTR;
+      if (partial_) return finish();
+      return native_ = true;
+    }
     test_cancel();
     return !interrupted(r);
   }
@@ -266,7 +270,7 @@ class Waiting {
 
   // The call goes on in the kernel.
   long in_region(long nr, long a, long b, long c, long d, long e) {
-    if (GOSHIM_UNLIKELY(!give_up_hold())) return -EBADF;
+    if (long no = give_up_hold(); GOSHIM_UNLIKELY(no != 0)) return no;
     if (GOSHIM_UNLIKELY(!getg())) return sys::call(nr, fd_, a, b, c, d, e);
     for (;;) {
       test_cancel();
@@ -372,30 +376,23 @@ class Waiting {
     return kept_ >= 0 || single_.held() || single_.hold(d_, generation_, direction_);
   }
 
-  // Before a call that may sleep in the kernel, where it is no holder: the rest of something is moved by a copy (N6).
-  // False if the file was closed before.
-  bool give_up_hold() {
-    if (GOSHIM_UNLIKELY(partial_ && kept_ < 0 && d_)) {
-      if (!keep_hold()) return false;
-      if (kept_ < 0) {
-        if (int copy = single_.copy(fd_); copy >= 0) own(copy);
-      }
-    }
+  // Before a call that may sleep in the kernel, where it is no holder. 0, or why there is nothing to be done with the
+  // rest: a handler has run, or the file was closed at a moment when it was held by nobody.
+  long give_up_hold() {
+    bool file = !partial_ || !d_ || keep_hold();
     single_.end(true);
     if (single_.moved()) move();
-    return true;
-  }
-
-  // Goes on at this copy; -1: its file is lost.
-  void own(int copy) {
-    fd_ = kept_ = copy;
-    if (copy >= 0) getg()->cancel_limits.scopes++;
+    if (GOSHIM_LIKELY(!partial_)) return 0;
+    if (handlers_ran(mark_)) return -EINTR;
+    bool same = kept_ >= 0 || !d_ || d_->generation.load(std::memory_order_acquire) == generation_;
+    return file && same ? 0 : -EBADF;
   }
 
   // The number was closed under the call: it goes on at the copy. A lost file is at number -1: not open.
   void move() {
     int before = kept_;
-    own(single_.take_kept());
+    fd_ = kept_ = single_.take_kept();
+    if (kept_ >= 0) getg()->cancel_limits.scopes++;
     single_.end(false);
     drop(before);
   }

@@ -45,7 +45,7 @@ class MorePs {
 
  private:
   static constexpr Nanos kOften = 20 * kMillisecond;  // for each that was used up
-  static constexpr long kOfTurns = 4;                // of so many one was, at the least
+  static constexpr long kOfTurns = 4;                 // of so many one was, at the least
   static constexpr Nanos kLongTurn = kMillisecond;
   static constexpr int kUntilMore = 2;    // looks
   static constexpr int kUntilFewer = 10;  // one that is not needed at this moment does no harm

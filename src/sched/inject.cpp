@@ -47,7 +47,8 @@ Area* area_of(void* registers) {
 
 SafePool areas;
 int preempt_signal;
-std::atomic<bool> spare_used{false};  // ever, by inject_send(); seq_cst: before the first of them
+std::atomic<bool> spare_used{false};     // ever, by inject_send(); seq_cst: before the first of them
+std::atomic<bool> spare_ignored{false};  // relaxed: what is lost meanwhile is asked for again
 
 // Executable segments of libc and the loader. Constant after inject_init().
 struct Range {
@@ -213,8 +214,10 @@ long inject_send(int tid, int signal) {
   return sys::call(SYS_rt_tgsigqueueinfo, sched.pid, tid, kSpareSignal, &info);
 }
 
+bool inject_spare_used() { return spare_used.load(std::memory_order_seq_cst); }
+
 bool inject_is_spare(const siginfo_t& info) {
-  if (GOSHIM_LIKELY(!spare_used.load(std::memory_order_seq_cst)) || info.si_signo != kSpareSignal) return false;
+  if (GOSHIM_LIKELY(info.si_signo != kSpareSignal) || !inject_spare_used()) return false;
   // Where there was no place the kernel has forgotten what came with it.
   bool unsaid = info.si_code == SI_USER && info.si_pid == 0;
   return unsaid || (info.si_code == SI_QUEUE && info.si_pid == sched.pid && info.si_value.sival_ptr == &spare_used);
@@ -222,9 +225,17 @@ bool inject_is_spare(const siginfo_t& info) {
 
 void inject_on_spare(siginfo_t* info, void* uc) { on_request(kSpareSignal, info, uc); }
 
+void inject_spare_taken() {
+  if (G* g = getg()) g->m.load(std::memory_order_relaxed)->preempt_sent.store(false, std::memory_order_seq_cst);
+}
+
+void inject_spare_ignored(bool ignored) { spare_ignored.store(ignored, std::memory_order_relaxed); }
+
 void inject_poke(M* m) {
   if (m->preempt_sent.exchange(true, std::memory_order_seq_cst)) return;
-  if (inject_send(m->tid, preempt_signal) != 0) m->preempt_sent.store(false, std::memory_order_relaxed);
+  if (inject_send(m->tid, preempt_signal) != 0 ||
+      (inject_spare_used() && spare_ignored.load(std::memory_order_relaxed)))
+    m->preempt_sent.store(false, std::memory_order_relaxed);
 }
 
 void inject_preempt(M* m) {

@@ -37,11 +37,15 @@ void inject_preempt(M* m);
 // may be no place for more of these: RLIMIT_SIGPENDING counts what is queued for all processes of the user. Then it is
 // the spare signal, which is pending once or not at all and needs no place; Ms take it as the preemption signal.
 long inject_send(int tid, int signal);
-inline constexpr int kSpareSignal = SIGBUS;  // every M has it open, and a handler for it, whatever the program does
-// Whether it is one that inject_send() has sent.
+inline constexpr int kSpareSignal = SIGBUS;  // every M has it open, and a handler unless the program ignores it
+// Whether it was ever needed; whether this is one of them.
+bool inject_spare_used();
 bool inject_is_spare(const siginfo_t& info);
-// Its handler.
+// Its handler; and what is to be done where the calling M has taken it by a system call.
 void inject_on_spare(siginfo_t* info, void* uc);
+void inject_spare_taken();
+// Whether the program ignores it: then Ms do not get it, and it is not sent to them.
+void inject_spare_ignored(bool ignored);
 
 // Makes the G that m runs look at its requests. Any thread of goshim; safe in a signal handler.
 void inject_poke(M* m);

@@ -192,6 +192,7 @@ void tell_kernel(int sig, const Action& a) {
   } else {
     arch::install_handler(sig, as_kernel_handler(a.handler), flags, 0);
   }
+  if (sig == kSpareSignal) inject_spare_ignored(a.handler == as_pointer(SIG_IGN));
 }
 
 // action_lock held.
@@ -697,7 +698,8 @@ bool kicked = false;  // the receiver's: since it has last looked, by the spare 
 
 void received(siginfo_t info) {
   if (GOSHIM_UNLIKELY(inject_is_spare(info))) {
-    kicked = true;
+    if (sys::gettid() == receiver_tid) kicked = true;
+    else inject_spare_taken();
     return;
   }
   // A SIGCONT that is pending has come after the signal that stops, and takes it back: the kernel has dropped others.
@@ -714,9 +716,16 @@ void received(siginfo_t info) {
   }
 }
 
+// What is taken from the kernel: the runtime's spare signal too, which a signalfd gives up only when there may be some.
+uint64_t to_take() {
+  uint64_t spare = signal_bit(kSpareSignal);
+  if (!inject_spare_used()) spare &= ~by_descriptor.load(std::memory_order_seq_cst);
+  return take.load(std::memory_order_seq_cst) | spare;
+}
+
 // S7, with fetch_lock held: what the kernel has of `set` for the process, in order. On a kernel thread that blocks it.
 void fetch_locked(uint64_t set) {
-  set &= take.load(std::memory_order_seq_cst) | signal_bit(kSpareSignal);
+  set &= to_take();
   if (set == 0 || holders.load(std::memory_order_seq_cst) != 0) return;
   siginfo_t info;
   timespec none{};
@@ -762,7 +771,7 @@ void receiver_main(void*) {
   for (;;) {
     kicked = false;
     uint32_t made = sets_made.load(std::memory_order_seq_cst);
-    uint64_t set = take.load(std::memory_order_seq_cst) | kicks;
+    uint64_t set = to_take() | signal_bit(kKick);
     // 33 is libc's set*id(), which waits for every kernel thread (tcb/setxid.cpp).
     uint64_t mask = ~(kernels.load(std::memory_order_seq_cst) | signal_bit(33)) | kicks;
     sys::call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
@@ -1467,6 +1476,10 @@ int signal_wait(uint64_t set, siginfo_t* info, Nanos deadline) {
       timespec none{};
       long sig = sys::call(SYS_rt_sigtimedwait, &set, &got, &none, sizeof set);
       G* target = nullptr;
+      if (sig > 0 && inject_is_spare(got)) {
+        inject_spare_taken();
+        continue;
+      }
       if (sig > 0 && timer_target_of(got, main_g, &target) && target != g) {
         if (target && !overruns(got, state_if_any(target))) send_to(target, got);
         continue;

@@ -58,6 +58,35 @@ static void* counts(void* arg) {
   return arg;
 }
 
+// Asks the kernel for signals, and then computes: what the runtime sends to its kernel thread must not get lost there.
+static atomic_int computing;
+static void* asks_and_computes(void* arg) {
+  sigset_t pending;
+  while (!stop) {
+    for (int i = 0; i < 50; i++) CHECK_SYS(sigpending(&pending));
+    computing = 1;
+    while (computing && !stop) {
+    }
+  }
+  return arg;
+}
+
+static void reaches_who_has_asked(void) {
+  pthread_t thread;
+  stop = 0;
+  mask(SIG_UNBLOCK, SIGUSR1);
+  CHECK_OK(pthread_create(&thread, NULL, asks_and_computes, NULL));
+  for (int round = 0; round < 20; round++) {
+    while (!computing) CHECK_OK(pthread_kill(thread, SIGUSR1));
+    const int before = taken;
+    CHECK_OK(pthread_kill(thread, SIGUSR1));
+    EVENTUALLY(taken != before);
+    computing = 0;
+  }
+  stop = 1;
+  CHECK_OK(pthread_join(thread, NULL));
+}
+
 static void* waits(void* arg) {
   for (;;) {
     pthread_testcancel();
@@ -80,6 +109,8 @@ int main(void) {
   CHECK_EQ(turns, 20);
   stop = 1;
   for (int i = 0; i < 4; i++) CHECK_OK(pthread_join(threads[i], NULL));
+
+  reaches_who_has_asked();
 
   void* result;
   CHECK_OK(pthread_create(&threads[0], NULL, waits, NULL));

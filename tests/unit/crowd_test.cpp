@@ -57,8 +57,7 @@ TEST(MorePs, DoNotComeWithoutACrowdOrForShortTurns) {
 TEST(MorePs, StayWhileSomeOfThemAreNeededNowAndThen) {
   MorePs more;
   for (int i = 0; i < 2; i++) more.decide(kHogs, true, 0, 2);
-  for (int i = 0; i < 100; i++)
-    EXPECT_EQ(more.decide(kHogsOnOneEach, i % 10 == 0, i % 10 == 0 ? 1 : 4, 2), 2);
+  for (int i = 0; i < 100; i++) EXPECT_EQ(more.decide(kHogsOnOneEach, i % 10 == 0, i % 10 == 0 ? 1 : 4, 2), 2);
 }
 
 TEST(MorePs, GoWithTheCrowdOrWhenIdleOrWhereTurnsGetShort) {
