@@ -47,7 +47,7 @@ class MorePs {
   static constexpr Nanos kOften = 20 * kMillisecond;  // for each that was used up
   static constexpr long kOfTurns = 4;                 // of so many one was, at the least
   static constexpr Nanos kLongTurn = kMillisecond;
-  static constexpr int kUntilMore = 2;    // looks
+  static constexpr int kUntilMore = 1;    // looks
   static constexpr int kUntilFewer = 10;  // one that is not needed at this moment does no harm
   int more_ = 0;
   int against_ = 0;  // looks in a row that speak against what there is
