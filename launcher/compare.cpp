@@ -99,9 +99,9 @@ bool run_once(const Program& program, char** argv, bool goshim, off_t input, Res
     if (goshim && !watched) {
       std::string why;
       watched = Watched::open(pid, &why);
-      // Twice, since it may execute another program meanwhile.
-      bool several = kernel_threads > 1 && process_status(pid, "Threads") > 1;
-      if (!watched && why.empty() && several) r->missed = true;
+      // Looked at twice, since it may execute another program meanwhile, or end.
+      r->missed |=
+          !watched && why.empty() && kernel_threads > 1 && process_status(pid, "Threads") > 1 && has_descriptors(pid);
     }
     if (watched) r->threads = std::max(r->threads.value_or(0), static_cast<double>(watched->totals().live));
   } while (process >= 0 && (poll(&end, 1, kLookMs) == 0 || !end.revents));

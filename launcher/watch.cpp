@@ -94,9 +94,12 @@ std::unique_ptr<Watched> Watched::open(pid_t pid, std::string* why) {
     if (page->pid != process_status(pid, "NSpid")) continue;
     return w;
   }
-  fds.clear();
-  if (!numbers_in(folder, &fds) || fds.empty()) *why = "it is ending, or has no open descriptor";
   return nullptr;
+}
+
+bool has_descriptors(pid_t pid) {
+  std::vector<int> fds;
+  return numbers_in(proc(pid, "fd"), &fds) && !fds.empty();
 }
 
 Watched::~Watched() { munmap(memory_, size_); }

@@ -35,6 +35,9 @@ class Watched {
   std::string link_;  // where it was found, under /proc
 };
 
+// False if it has none, as one that is ending.
+bool has_descriptors(pid_t pid);
+
 // Processes of the caller's user that have a page.
 std::vector<std::unique_ptr<Watched>> watch_all();
 

@@ -379,7 +379,7 @@ class Waiting {
   // Before a call that may sleep in the kernel, where it is no holder. 0, or why there is nothing to be done with the
   // rest: a handler has run, or the file was closed at a moment when it was held by nobody.
   long give_up_hold() {
-    bool file = !partial_ || !d_ || keep_hold();
+    bool file = !d_ || keep_hold();
     single_.end(true);
     if (single_.moved()) move();
     if (GOSHIM_LIKELY(!partial_)) return 0;

@@ -37,20 +37,6 @@ Nanos own_time() {
   return sys::call(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &t) == 0 ? t.tv_sec * kSecond + t.tv_nsec : 0;
 }
 
-uint64_t total(Counter counter) {
-  uint64_t sum = 0;
-  const Page* all = page();
-  for (int i = Page::kNoP, n = page_procs(all); i < n; i++)
-    sum += all->area(i)->of[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
-  return sum;
-}
-
-uint64_t all_turns() {
-  uint64_t sum = total(Counter::inherits);
-  for (int i = 0; i < sched.procs; i++) sum += sched.ps[i].schedtick.load(std::memory_order_relaxed);
-  return sum;
-}
-
 // Whether the number of Ps is the default, and is not cut to a quota, which more of them would only use up sooner.
 bool may_be_more() {
   return options.max_procs == 0 && !sched.procs_set.load(std::memory_order_relaxed) &&
@@ -62,11 +48,12 @@ bool may_be_more() {
 void Crowd::look(Nanos now) {
   Nanos span = now - looked_at_;
   if (span < kLookEvery) return;
-  uint64_t woken = total(Counter::wakes);
-  uint64_t preempted = total(Counter::preempts_taken);
+  Totals totals;
+  if (!own_totals(&totals)) return;  // not started yet
+  uint64_t woken = totals.counts[static_cast<size_t>(Counter::wakes)];
+  uint64_t preempted = totals.counts[static_cast<size_t>(Counter::preempts_taken)];
   int more = sched.more_procs.load(std::memory_order_relaxed);
-  uint64_t turns = all_turns();
-  MorePs::Ran ran{span, static_cast<long>(turns - turns_), static_cast<long>(preempted - preempted_)};
+  MorePs::Ran ran{span, static_cast<long>(totals.switches - turns_), static_cast<long>(preempted - preempted_)};
   bool matters = woken - woken_ >= kFewWakes || ran.used_up != 0 || more != 0;
   Nanos idle = matters ? idle_time() : -1;
   Nanos own = matters ? own_time() : 0;
@@ -83,7 +70,7 @@ void Crowd::look(Nanos now) {
   idle_ = idle;
   own_ = own;
   woken_ = woken;
-  turns_ = turns;
+  turns_ = totals.switches;
   preempted_ = preempted;
 }
 

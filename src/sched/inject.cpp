@@ -211,7 +211,8 @@ long inject_send(int tid, int signal) {
   info.si_code = SI_QUEUE;
   info.si_pid = sched.pid;
   info.si_value.sival_ptr = &spare_used;
-  return sys::call(SYS_rt_tgsigqueueinfo, sched.pid, tid, kSpareSignal, &info);
+  long sent = sys::call(SYS_rt_tgsigqueueinfo, sched.pid, tid, kSpareSignal, &info);
+  return spare_ignored.load(std::memory_order_relaxed) ? r : sent;
 }
 
 bool inject_spare_used() { return spare_used.load(std::memory_order_seq_cst); }
@@ -233,9 +234,7 @@ void inject_spare_ignored(bool ignored) { spare_ignored.store(ignored, std::memo
 
 void inject_poke(M* m) {
   if (m->preempt_sent.exchange(true, std::memory_order_seq_cst)) return;
-  if (inject_send(m->tid, preempt_signal) != 0 ||
-      (inject_spare_used() && spare_ignored.load(std::memory_order_relaxed)))
-    m->preempt_sent.store(false, std::memory_order_relaxed);
+  if (inject_send(m->tid, preempt_signal) != 0) m->preempt_sent.store(false, std::memory_order_relaxed);
 }
 
 void inject_preempt(M* m) {

@@ -44,7 +44,7 @@ bool inject_is_spare(const siginfo_t& info);
 // Its handler; and what is to be done where the calling M has taken it by a system call.
 void inject_on_spare(siginfo_t* info, void* uc);
 void inject_spare_taken();
-// Whether the program ignores it: then Ms do not get it, and it is not sent to them.
+// Whether the program ignores it: then Ms do not get it, and inject_send() fails.
 void inject_spare_ignored(bool ignored);
 
 // Makes the G that m runs look at its requests. Any thread of goshim; safe in a signal handler.

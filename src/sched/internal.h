@@ -131,10 +131,12 @@ constexpr long kMTimerSlack = 1;  // nanoseconds: thieves sleep for microseconds
 // ---- proc.cpp ----
 void procs_start();  // makes the Ps, none of them owned or idle
 void procs_apply();  // makes limit what is wanted. Preemption on or off
-// Whether g computes: it was interrupted for that not long ago. g may be another one by now: a hint.
-inline bool computes(const G* g, Nanos now) {
+int procs_wanted();  // what limit is to be now
+// Whether p, which is running, runs a G that computes: it was interrupted for that not long ago. A hint.
+inline bool computes(const P* p, Nanos now) {
   constexpr Nanos kMemory = 50 * kMillisecond;
-  return now - g->interrupted_at.load(std::memory_order_relaxed) < kMemory;
+  const M* m = p->m.load(std::memory_order_acquire);
+  return m && now - m->curg.load(std::memory_order_acquire)->interrupted_at.load(std::memory_order_relaxed) < kMemory;
 }
 // Puts the running G on the global tail and switches; for preemption. Preemption off.
 void sched_preempted(timeline_file::StopReason why = timeline_file::StopReason::Preempted);

@@ -979,8 +979,8 @@ static void urgent_put(G* g) {
   sched.urgent_size.store(sched.urgent.size, std::memory_order_relaxed);
 }
 
-// Such a one that sysmon readies.
-static void put_urgent(G* g) {
+// Such a one that sysmon readies. No lock held.
+static void ready_urgent(G* g) {
   {
     LockGuard guard(sched.lock);
     urgent_put(g);
@@ -1017,7 +1017,7 @@ void ready(G* g) {
     wake_for_ready(p);
     return;
   } else if (self && self->m.load(std::memory_order_relaxed)->urgent) {
-    put_urgent(g);
+    ready_urgent(g);
     return;
   } else {
     LockGuard guard(sched.lock);
@@ -1282,9 +1282,7 @@ static bool all_compute() {
   int procs = sched.procs.load(std::memory_order_acquire);
   for (int i = 0; i < procs; i++) {
     const P* p = &sched.ps[i];
-    if (p->status.load(std::memory_order_relaxed) != PStatus::Running) continue;
-    const M* m = p->m.load(std::memory_order_acquire);
-    if (!m || !computes(m->curg.load(std::memory_order_acquire), now)) return false;
+    if (p->status.load(std::memory_order_relaxed) == PStatus::Running && !computes(p, now)) return false;
   }
   return true;
 }
@@ -1413,6 +1411,12 @@ int max_procs() {
   return options.max_procs ? options.max_procs : default_max_procs();
 }
 
+int procs_wanted() {
+  int wanted = max_procs();
+  if (!sched.procs_set.load(std::memory_order_relaxed)) wanted += sched.more_procs.load(std::memory_order_relaxed);
+  return wanted < kMaxProcs ? wanted : kMaxProcs;
+}
+
 // The next one that was never made.
 static P* p_make() {
   int i = sched.procs.load(std::memory_order_relaxed);
@@ -1441,9 +1445,7 @@ void procs_apply() {
   NoPreempt guard;
   {
     LockGuard hold(sched.lock);
-    int limit = max_procs();
-    if (!sched.procs_set.load(std::memory_order_relaxed)) limit += sched.more_procs.load(std::memory_order_relaxed);
-    if (limit > kMaxProcs) limit = kMaxProcs;
+    int limit = procs_wanted();
     sched.limit.store(limit, std::memory_order_relaxed);
     while (sched.active.load(std::memory_order_relaxed) > limit && sched.idle_p) p_retire(pidle_get());
     int active = sched.active.load(std::memory_order_relaxed);

@@ -139,7 +139,7 @@ const char* runtime_start() {
   runtime_started.store(true, std::memory_order_release);
   // Both numbers and the flag: set_max_procs() writes the one and then reads the flag.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (max_procs() != sched.limit.load() - sched.more_procs.load()) procs_apply();  // changed since: set_max_procs()
+  if (procs_wanted() != sched.limit.load()) procs_apply();  // changed since: set_max_procs()
   if (options.verbose) tell_decisions();
   preempt_on();
   return nullptr;

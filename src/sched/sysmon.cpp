@@ -378,8 +378,7 @@ bool all_hogged(Nanos now) {
     if (p->status.load(std::memory_order_relaxed) != PStatus::Running) continue;
     bool for_long =
         p->schedtick.load(std::memory_order_relaxed) == p->seen_schedtick && now - p->seen_sched_when >= kHogSlice;
-    const M* m = p->m.load(std::memory_order_acquire);
-    if (!for_long && !(m && computes(m->curg.load(std::memory_order_acquire), now))) return false;
+    if (!for_long && !computes(p, now)) return false;
   }
   return true;
 }

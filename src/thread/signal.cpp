@@ -530,14 +530,18 @@ long queue_to_process(siginfo_t info) {
   return sys::call(SYS_rt_sigqueueinfo, sched.pid, info.si_signo, &info);
 }
 
+// After an attempt to queue sig: where no more can be queued it arrives all the same, once.
+void queued_or_not(long r, int sig) {
+  if (r == -EAGAIN) sys::call(SYS_kill, sched.pid, sig);
+}
+
 // S6. Preemption off, no lock held.
 void blocked_to_kernel() {
   uint64_t theirs = by_descriptor.load(std::memory_order_seq_cst) & ~take.load(std::memory_order_seq_cst) &
                     ~kernels.load(std::memory_order_seq_cst);
   if (GOSHIM_LIKELY(theirs == 0)) return;
   take_everywhere(theirs, [](Item* item) {
-    // Where no more can be queued it arrives all the same, once.
-    if (queue_to_process(item->info) == -EAGAIN) sys::call(SYS_kill, sched.pid, item->info.si_signo);
+    queued_or_not(queue_to_process(item->info), item->info.si_signo);
     items.release(item);
   });
 }
@@ -1539,8 +1543,7 @@ static void queue_to_self(siginfo_t info) {
     info.si_code = SI_QUEUE;
     r = queue();
   }
-  // Where no more can be queued it arrives all the same, once.
-  if (r < 0 && sys::tgkill(sched.pid, tid, info.si_signo) == -EAGAIN) sys::call(SYS_kill, sched.pid, info.si_signo);
+  if (r < 0) queued_or_not(sys::tgkill(sched.pid, tid, info.si_signo), info.si_signo);
 }
 
 HandedSignals signals_to_kernel() {
